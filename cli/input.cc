@@ -1,0 +1,129 @@
+#include <termios.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+#include "cli/command.h"
+#include "holdfast/json.h"
+
+namespace holdfast::cli {
+namespace {
+
+constexpr std::size_t kMaxSecretFile = 64 * 1024;
+
+std::string read_file(const std::string& path, std::size_t limit, const char* what) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) {
+    throw Error(ErrorCode::not_found,
+                std::string("cannot read the ") + what + " " + path + ": " + std::strerror(errno));
+  }
+  std::string out(limit + 1, '\0');
+  in.read(out.data(), static_cast<std::streamsize>(out.size()));
+  out.resize(static_cast<std::size_t>(in.gcount()));
+  if (out.size() > limit) throw Error(ErrorCode::too_large, path + " is too large to be a secret");
+  return out;
+}
+
+// Asks on the terminal, without echo. The answer never touches stdout.
+std::string prompt(const std::string& question) {
+  FILE* terminal = std::fopen("/dev/tty", "r+");
+  if (!terminal) {
+    throw UsageError("no key was given: use --key-file, --passphrase-file or HOLDFAST_PASSPHRASE");
+  }
+  std::fprintf(terminal, "%s: ", question.c_str());
+  std::fflush(terminal);
+  termios before{};
+  int fd = fileno(terminal);
+  tcgetattr(fd, &before);
+  termios silent = before;
+  silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+  tcsetattr(fd, TCSAFLUSH, &silent);
+  std::string line;
+  int c = 0;
+  while ((c = std::fgetc(terminal)) != EOF && c != '\n' && line.size() < 4096) {
+    line += static_cast<char>(c);
+  }
+  tcsetattr(fd, TCSAFLUSH, &before);
+  std::fputc('\n', terminal);
+  std::fclose(terminal);
+  return line;
+}
+
+struct Wiped {
+  std::string text;
+  ~Wiped() { explicit_bzero(text.data(), text.size()); }
+};
+
+}  // namespace
+
+UserKey read_key(const Context& context, bool is_new) {
+  if (!context.key_file.empty() && !context.passphrase_file.empty()) {
+    throw UsageError("give --key-file or --passphrase-file, not both");
+  }
+  if (!context.key_file.empty()) {
+    Wiped secret{read_file(context.key_file, kMaxSecretFile, "key file")};
+    return UserKey::from_key_file(
+        {reinterpret_cast<const std::uint8_t*>(secret.text.data()), secret.text.size()});
+  }
+  if (!context.passphrase_file.empty()) {
+    Wiped secret{read_file(context.passphrase_file, kMaxSecretFile, "passphrase file")};
+    if (secret.text.ends_with('\n')) secret.text.pop_back();
+    return UserKey::passphrase(secret.text);
+  }
+  if (char* set = std::getenv("HOLDFAST_PASSPHRASE")) {
+    UserKey key = UserKey::passphrase(set);
+    explicit_bzero(set, std::strlen(set));
+    return key;
+  }
+  Wiped first{prompt(is_new ? "New passphrase" : "Passphrase")};
+  if (is_new) {
+    Wiped second{prompt("The same again")};
+    if (first.text != second.text) throw UsageError("the two passphrases differ: try again");
+  }
+  return UserKey::passphrase(first.text);
+}
+
+std::unique_ptr<EncryptedLocalStore> open_store(const Context& context, StoreOptions::Open open) {
+  std::string db = context.db;
+  if (db.empty()) {
+    const char* set = std::getenv("HOLDFAST_DB");
+    if (set) db = set;
+  }
+  if (db.empty()) throw UsageError("which store? Give --db FILE or set HOLDFAST_DB");
+  bool there = ::access(db.c_str(), F_OK) == 0;
+  if (!there && open == StoreOptions::Open::existing) {
+    throw Error(ErrorCode::not_found,
+                "there is no store at " + db + ": make one with 'holdfast init'");
+  }
+  if (there && open == StoreOptions::Open::create) {
+    throw Error(ErrorCode::exists, db + " exists already: choose another name");
+  }
+  StoreOptions options;
+  options.open = open;
+  return std::make_unique<EncryptedLocalStore>(db, read_key(context, !there), options);
+}
+
+std::string read_standard_input(std::size_t limit) {
+  std::string out;
+  char buffer[65536];
+  std::size_t n = 0;
+  while ((n = std::fread(buffer, 1, sizeof buffer, stdin)) > 0) {
+    out.append(buffer, n);
+    if (out.size() > limit) {
+      throw Error(ErrorCode::too_large, "the input is larger than " + std::to_string(limit / 1024) +
+                                            " KiB, the limit of one record");
+    }
+  }
+  return out;
+}
+
+nlohmann::json read_json(const std::string& argument) {
+  constexpr std::size_t kLimit = 512 * 1024;
+  return parse_json(argument == "-" ? read_standard_input(kLimit) : argument);
+}
+
+}  // namespace holdfast::cli

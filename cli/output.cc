@@ -1,0 +1,64 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+
+#include "cli/command.h"
+
+namespace holdfast::cli {
+
+void print_line(const std::string& text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() ||
+      std::fputc('\n', stdout) == EOF) {
+    throw Error(ErrorCode::io, "cannot write to standard output");
+  }
+}
+
+void note(const Context& context, const std::string& text) {
+  if (!context.quiet) std::fprintf(stderr, "%s\n", text.c_str());
+}
+
+std::string printable(const std::string& text) {
+  std::string out;
+  for (unsigned char c : text) {
+    if (c < ' ' || c == 0x7f) {
+      out += fmt::format("\\x{:02x}", c);
+    } else {
+      out += static_cast<char>(c);
+    }
+  }
+  return out;
+}
+
+std::string time_text(std::int64_t ms) {
+  if (ms <= 0) return "never";
+  std::time_t seconds = static_cast<std::time_t>(ms / 1000);
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  char buffer[40];
+  std::strftime(buffer, sizeof buffer, "%Y-%m-%d %H:%M:%S UTC", &parts);
+  return buffer;
+}
+
+ProgressLine::ProgressLine(const Context& context, std::string what)
+    : shown_(!context.quiet && ::isatty(STDERR_FILENO)), what_(std::move(what)) {}
+
+ProgressLine::~ProgressLine() {
+  if (wrote_) std::fputs("\r\033[K", stderr);
+}
+
+void ProgressLine::update(std::uint64_t done, std::uint64_t total) {
+  if (!shown_) return;
+  using namespace std::chrono;
+  std::int64_t now = duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
+  if (now - last_ms_ < 100) return;
+  last_ms_ = now;
+  wrote_ = true;
+  std::string line = total > 0 ? fmt::format("{} {} of {}", what_, done, total)
+                               : fmt::format("{} {}", what_, done);
+  std::fprintf(stderr, "\r\033[K%s", line.c_str());
+}
+
+}  // namespace holdfast::cli

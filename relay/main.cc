@@ -1,0 +1,142 @@
+// holdfast-relay: the server that stores what it cannot read.
+
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+#include <sys/stat.h>
+
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <thread>
+
+#include "holdfast/error.h"
+#include "relay/server.h"
+#include "relay/sqlite/sqlite_storage.h"
+
+namespace {
+
+using namespace holdfast;
+
+struct Options {
+  std::string listen = "127.0.0.1:8440";
+  std::string data;
+  std::vector<std::string> origins;
+  bool quiet = false;
+};
+
+relay::ServerOptions parse_listen(const std::string& text) {
+  std::size_t colon = text.rfind(':');
+  relay::ServerOptions out;
+  try {
+    if (colon == std::string::npos) throw std::invalid_argument(text);
+    out.address = text.substr(0, colon);
+    if (out.address.starts_with('[') && out.address.ends_with(']')) {
+      out.address = out.address.substr(1, out.address.size() - 2);
+    }
+    std::size_t used = 0;
+    unsigned long port = std::stoul(text.substr(colon + 1), &used);
+    if (port > 65535 || used != text.size() - colon - 1) throw std::invalid_argument(text);
+    out.port = static_cast<std::uint16_t>(port);
+  } catch (const std::exception&) {
+    throw Error(ErrorCode::invalid_argument,
+                "--listen takes ADDRESS:PORT, like 127.0.0.1:8440, not '" + text + "'");
+  }
+  return out;
+}
+
+bool is_loopback(const std::string& address) {
+  return address.starts_with("127.") || address == "::1";
+}
+
+int run(const Options& options) {
+  auto logger = spdlog::stderr_color_mt("relay");
+  logger->set_pattern("%Y-%m-%dT%H:%M:%S %l %v");
+  logger->set_level(options.quiet ? spdlog::level::warn : spdlog::level::info);
+  spdlog::set_default_logger(logger);
+
+  std::error_code error;
+  std::filesystem::create_directories(options.data, error);
+  if (error) throw Error(ErrorCode::io, "cannot make " + options.data + ": " + error.message());
+  base::Environment environment = base::system_environment();
+  auto lock = environment.files->open(options.data + "/lock", base::FileSystem::Mode::create);
+  if (!lock->try_lock()) {
+    throw Error(ErrorCode::in_use, "another relay uses " + options.data + ": stop it first");
+  }
+  relay::SqliteStorage storage(options.data + "/relay.db");
+  relay::ServerOptions server_options = parse_listen(options.listen);
+  relay::Server server(server_options);
+  std::vector<std::string> origins = options.origins;
+  std::string port = std::to_string(server.port());
+  if (is_loopback(server_options.address)) {
+    for (const char* host : {"127.0.0.1", "localhost", "[::1]"}) {
+      origins.push_back(std::string("http://") + host + ":" + port);
+    }
+  } else if (origins.empty()) {
+    throw Error(ErrorCode::invalid_argument,
+                "beyond loopback, devices only speak HTTPS: put this relay behind a TLS proxy and "
+                "name the proxy's URL with --origin https://relay.example");
+  }
+  relay::Service service(storage, *environment.clock, *environment.random, origins);
+
+  // One thread waits for the signals that end the program, so that no handler has to.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  std::thread waiter([&] {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    server.stop();
+  });
+  std::printf("listening on %s:%s\n", server_options.address.c_str(), port.c_str());
+  std::fflush(stdout);
+  spdlog::info("data in {}", options.data);
+  server.run(service);
+  waiter.join();
+  spdlog::info("stopped");
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  CLI::App app{
+      "The relay of Holdfast: it passes sealed batches between the devices of a vault and can "
+      "read none of them."};
+  app.footer(
+      "Example:\n  holdfast-relay --listen 127.0.0.1:8440 --data relay-data\n\n"
+      "Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage.");
+  app.set_version_flag("--version", HOLDFAST_VERSION);
+  app.add_option("--listen", options.listen,
+                 "address and port; port 0 takes a free one and prints it")
+      ->capture_default_str();
+  app.add_option("--data", options.data, "folder for what is stored; made if need be")->required();
+  app.add_option(
+      "--origin", options.origins,
+      "URL by which devices reach this relay, where that is not its own address (a proxy)");
+  app.add_flag("--quiet", options.quiet, "log warnings and errors only");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // for every thread: the waiter takes them
+  std::signal(SIGPIPE, SIG_IGN);
+  umask(077);
+  try {
+    return run(options);
+  } catch (const Error& error) {
+    std::fprintf(stderr, "holdfast-relay: %s\n", error.what());
+    return error.code() == ErrorCode::invalid_argument ? 2 : 1;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "holdfast-relay: %s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,120 @@
+// Boost 1.74's headers use these two without including them.
+#include "relay/server.h"
+
+#include <spdlog/spdlog.h>
+
+#include <boost/asio.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <chrono>
+#include <coroutine>
+#include <utility>
+
+#include "holdfast/error.h"
+
+namespace holdfast::relay {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+using asio::ip::tcp;
+
+constexpr auto kRequestTime = std::chrono::seconds(60);
+constexpr std::size_t kMaxHeader = 8 * 1024;
+
+std::string token_of(const http::request<http::vector_body<std::uint8_t>>& request) {
+  constexpr std::string_view scheme = "Bearer ";
+  auto field = request[http::field::authorization];
+  std::string_view value(field.data(), field.size());
+  return value.starts_with(scheme) ? std::string(value.substr(scheme.size())) : std::string();
+}
+
+}  // namespace
+
+struct Server::Impl {
+  Impl(const ServerOptions& chosen) : options(chosen), acceptor(context) {
+    beast::error_code error;
+    auto address = asio::ip::make_address(options.address, error);
+    if (error) throw Error(ErrorCode::invalid_argument, options.address + " is not an IP address");
+    tcp::endpoint endpoint(address, options.port);
+    acceptor.open(endpoint.protocol(), error);
+    if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
+    if (!error) acceptor.bind(endpoint, error);
+    if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
+    if (error) {
+      throw Error(ErrorCode::io, "cannot listen on " + options.address + ":" +
+                                     std::to_string(options.port) + ": " + error.message());
+    }
+  }
+
+  asio::awaitable<void> accept(Service& service) {
+    for (;;) {
+      beast::error_code error;
+      tcp::socket socket =
+          co_await acceptor.async_accept(asio::redirect_error(asio::use_awaitable, error));
+      if (error == asio::error::operation_aborted) co_return;
+      if (error || connections >= options.max_connections) {
+        // Out of descriptors or of room: closing this one is all there is to do.
+        asio::steady_timer pause(context, std::chrono::milliseconds(10));
+        co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
+        continue;
+      }
+      ++connections;
+      asio::co_spawn(context, serve(beast::tcp_stream(std::move(socket)), service),
+                     [this](std::exception_ptr) { --connections; });
+    }
+  }
+
+  asio::awaitable<void> serve(beast::tcp_stream stream, Service& service) {
+    beast::error_code error;
+    beast::flat_buffer buffer;
+    for (;;) {
+      http::request_parser<http::vector_body<std::uint8_t>> parser;
+      parser.body_limit(wire::kMaxRequest + wire::kMaxBatch);
+      parser.header_limit(kMaxHeader);
+      stream.expires_after(kRequestTime);
+      co_await http::async_read(stream, buffer, parser,
+                                asio::redirect_error(asio::use_awaitable, error));
+      if (error) break;
+      auto& request = parser.get();
+      Response response =
+          service.handle({std::string(request.method_string()), std::string(request.target()),
+                          token_of(request), std::move(request.body())});
+      spdlog::debug("{} {} -> {}, {} bytes", std::string(request.method_string()),
+                    request.target().size(), response.status, response.body.size());
+      http::response<http::vector_body<std::uint8_t>> out;
+      out.version(request.version());
+      out.result(static_cast<unsigned>(response.status));
+      out.set(http::field::content_type, response.content_type);
+      out.set(http::field::cache_control, "no-store");
+      out.keep_alive(request.keep_alive());
+      if (response.status == 503) out.set(http::field::retry_after, "5");
+      out.body() = std::move(response.body);
+      out.prepare_payload();
+      stream.expires_after(kRequestTime);
+      co_await http::async_write(stream, out, asio::redirect_error(asio::use_awaitable, error));
+      if (error || !out.keep_alive()) break;
+    }
+    stream.socket().shutdown(tcp::socket::shutdown_both, error);
+  }
+
+  ServerOptions options;
+  asio::io_context context{1};
+  tcp::acceptor acceptor;
+  std::size_t connections = 0;
+};
+
+Server::Server(const ServerOptions& options) : impl_(std::make_unique<Impl>(options)) {}
+Server::~Server() = default;
+
+std::uint16_t Server::port() const { return impl_->acceptor.local_endpoint().port(); }
+
+void Server::run(Service& service) {
+  asio::co_spawn(impl_->context, impl_->accept(service), asio::detached);
+  impl_->context.run();
+}
+
+void Server::stop() { impl_->context.stop(); }
+
+}  // namespace holdfast::relay

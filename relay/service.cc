@@ -1,0 +1,322 @@
+#include "relay/service.h"
+
+#include <sodium.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "holdfast/error.h"
+
+namespace holdfast::relay {
+namespace {
+
+constexpr std::int64_t kChallengeMs = 2 * 60 * 1000;
+constexpr std::int64_t kSessionMs = 15 * 60 * 1000;
+constexpr std::int64_t kMailMs = 60 * 60 * 1000;
+constexpr std::size_t kCachedVaults = 1000;
+constexpr std::size_t kMaxControlRecords = 10'000;
+constexpr std::uint8_t kChallengeLabel = 1;
+constexpr std::uint8_t kSessionLabel = 2;
+
+Response answer(Bytes body) { return {200, std::move(body)}; }
+
+Response say(int status, std::string_view text) {
+  return {status, base::to_bytes(base::view(text)), "text/plain; charset=utf-8"};
+}
+
+std::uint64_t query_number(const std::string& query, std::string_view name,
+                           std::uint64_t otherwise) {
+  std::string_view rest = query;
+  while (!rest.empty()) {
+    std::string_view pair = rest.substr(0, rest.find('&'));
+    rest.remove_prefix(std::min(rest.size(), pair.size() + 1));
+    if (!pair.starts_with(name) || pair.size() <= name.size() || pair[name.size()] != '=') continue;
+    pair.remove_prefix(name.size() + 1);
+    std::uint64_t value = 0;
+    auto [end, error] = std::from_chars(pair.data(), pair.data() + pair.size(), value);
+    bool whole = error == std::errc() && end == pair.data() + pair.size();
+    if (!whole || value > static_cast<std::uint64_t>(INT64_MAX)) {
+      throw Error(ErrorCode::malformed, "a number in the query is malformed");
+    }
+    return value;
+  }
+  return otherwise;
+}
+
+template <std::size_t N>
+std::optional<std::array<std::uint8_t, N>> from_path(std::string_view hex) {
+  std::optional<Bytes> bytes = base::from_hex(hex);
+  if (!bytes || bytes->size() != N) return std::nullopt;
+  std::array<std::uint8_t, N> out;
+  std::copy(bytes->begin(), bytes->end(), out.begin());
+  return out;
+}
+
+}  // namespace
+
+Service::Service(Storage& storage, base::Clock& clock, base::Random& random,
+                 std::vector<std::string> origins)
+    : storage_(storage), clock_(clock), random_(random), origins_(std::move(origins)) {
+  secret_ = storage_.secret([&] {
+    auto made = random_.array<crypto_auth_KEYBYTES>();
+    return base::to_bytes(made);
+  });
+  if (secret_.size() != crypto_auth_KEYBYTES) {
+    throw Error(ErrorCode::corrupt, "the relay's stored secret is damaged");
+  }
+}
+
+Response Service::handle(const Request& request) try {
+  return route(request);
+} catch (const Error& error) {
+  switch (error.code()) {
+    case ErrorCode::malformed:
+    case ErrorCode::protocol:
+    case ErrorCode::newer_version: return say(400, error.what());
+    default: return say(503, "the relay cannot store anything now: try again later");
+  }
+}
+
+Response Service::route(const Request& request) {
+  std::string path = request.target.substr(0, request.target.find('?'));
+  std::string query =
+      path.size() == request.target.size() ? "" : request.target.substr(path.size() + 1);
+  bool post = request.method == "POST";
+  bool get = request.method == "GET";
+  if (path == "/healthz" && get) return say(200, "ok\n");
+  if (path == "/v1/vaults" && post) return create_vault(request.body);
+  if (path == "/v1/session/challenge" && post) return challenge();
+  if (path == "/v1/session" && post) return open_session(request.body);
+  constexpr std::string_view mail = "/v1/mailbox/";
+  if (path.starts_with(mail)) return mailbox(request, path.substr(mail.size()));
+
+  constexpr std::string_view vaults = "/v1/vaults/";
+  if (!path.starts_with(vaults)) return say(404, "no such path");
+  std::string rest = path.substr(vaults.size());
+  std::size_t slash = rest.find('/');
+  auto vault = from_path<32>(rest.substr(0, slash));
+  if (!vault || slash == std::string::npos) return say(404, "no such path");
+  std::string call = rest.substr(slash + 1);
+  std::optional<Session> session = session_of(request.token);
+  if (!session || session->vault != *vault) return say(401, "sign in first");
+  if (call == "control" && get) return control(*session, query);
+  if (call == "control" && post) return post_control(*session, request.body);
+  if (!session->is_device) return say(403, "a ticket enrols a device and nothing else");
+  if (call == "batches" && post) return push(*session, request.body);
+  if (call == "log" && get) return log(*session, query);
+  return say(404, "no such path");
+}
+
+Response Service::create_vault(ByteView body) {
+  wire::ControlState state;
+  state.append(body);
+  Vault vault;
+  storage_.transaction([&] {
+    if (auto known = storage_.vault(state.vault())) {
+      vault = *known;  // a repeated request
+      return;
+    }
+    random_.fill(vault.log_id);
+    vault.chain = wire::chain_start(vault.log_id);
+    vault.control_head = state.head();
+    vault.control_count = 1;
+    storage_.put_vault(state.vault(), vault);
+    storage_.add_control(state.vault(), 0, body);
+  });
+  return answer(base::to_bytes(vault.log_id));
+}
+
+// Challenges and sessions are not stored: a MAC under the relay's secret makes them its own.
+Bytes Service::with_mac(Bytes message) const {
+  std::array<std::uint8_t, crypto_auth_BYTES> mac;
+  crypto_auth(mac.data(), message.data(), message.size(), secret_.data());
+  message.insert(message.end(), mac.begin(), mac.end());
+  return message;
+}
+
+std::optional<Bytes> Service::check_mac(ByteView bytes) const {
+  if (bytes.size() < crypto_auth_BYTES) return std::nullopt;
+  ByteView message = bytes.first(bytes.size() - crypto_auth_BYTES);
+  if (crypto_auth_verify(bytes.data() + message.size(), message.data(), message.size(),
+                         secret_.data()) != 0) {
+    return std::nullopt;
+  }
+  return base::to_bytes(message);
+}
+
+Response Service::challenge() {
+  base::Writer out;
+  out.u8(kChallengeLabel);
+  out.u64(static_cast<std::uint64_t>(clock_.now_ms() + kChallengeMs));
+  out.raw(random_.array<16>());
+  return answer(with_mac(out.take()));
+}
+
+Response Service::open_session(ByteView body) {
+  wire::SessionRequest request = wire::decode_session_request(body);
+  std::optional<Bytes> nonce = check_mac(request.nonce);
+  if (!nonce || nonce->size() != 25 || (*nonce)[0] != kChallengeLabel) {
+    return say(400, "the challenge is not of this relay");
+  }
+  auto now = static_cast<std::uint64_t>(clock_.now_ms());
+  if (base::Reader(ByteView(*nonce).subspan(1), "a challenge").u64() < now) {
+    return say(400, "the challenge has expired");
+  }
+  if (std::find(origins_.begin(), origins_.end(), request.origin) == origins_.end()) {
+    return say(403, "this relay does not go by the address that was signed for");
+  }
+  if (!storage_.vault(request.vault)) return say(404, "this relay does not hold the vault");
+  wire::ControlState& state = control_state(request.vault);
+  const wire::EnrolledDevice* device = state.device(wire::device_id_of(request.signer));
+  bool is_device = device && device->sign == request.signer;
+  std::optional<std::uint64_t> ticket = state.open_ticket(request.signer);
+  if (!is_device && (!ticket || *ticket < now)) {
+    return say(403, "this device is not in the vault, or its ticket is spent or expired");
+  }
+  if (!wire::verify(request.signer, wire::kSignSession, request.vault,
+                    wire::session_message(request.nonce, request.origin), request.signature)) {
+    return say(403, "the signature is not valid");
+  }
+  base::Writer token;
+  token.u8(kSessionLabel);
+  token.u64(now + kSessionMs);
+  token.raw(request.vault);
+  token.raw(request.signer);
+  token.u8(is_device);
+  wire::SessionAnswer out;
+  out.token = base::to_base64url(with_mac(token.take()));
+  out.lifetime_ms = kSessionMs;
+  return answer(wire::encode(out));
+}
+
+std::optional<Service::Session> Service::session_of(const std::string& token) const {
+  std::optional<Bytes> bytes = base::from_base64url(token);
+  if (!bytes) return std::nullopt;
+  std::optional<Bytes> message = check_mac(*bytes);
+  if (!message || message->size() != 1 + 8 + 32 + 32 + 1 || (*message)[0] != kSessionLabel) {
+    return std::nullopt;
+  }
+  base::Reader in(ByteView(*message).subspan(1), "a token");
+  if (in.u64() < static_cast<std::uint64_t>(clock_.now_ms())) return std::nullopt;
+  Session session;
+  session.vault = in.array<32>();
+  session.signer = in.array<32>();
+  session.is_device = in.u8() != 0;
+  return session;
+}
+
+wire::ControlState& Service::control_state(const Hash32& vault) {
+  if (states_.size() > kCachedVaults) states_.clear();
+  wire::ControlState& state = states_[vault];
+  for (;;) {
+    std::vector<Bytes> records = storage_.control(vault, state.count());
+    for (const Bytes& record : records) state.append(record);
+    if (records.empty()) return state;
+  }
+}
+
+Response Service::push(const Session& session, ByteView body) {
+  std::vector<Bytes> batches = wire::decode_list(body);
+  const wire::ControlState& state = control_state(session.vault);
+  Id16 device = wire::device_id_of(session.signer);
+  if (!state.device(device)) return say(403, "this device is no longer in the vault");
+  wire::PushAnswer out;
+  storage_.transaction([&] {
+    Vault vault = storage_.vault(session.vault).value();
+    for (const Bytes& batch : batches) {
+      out.items.push_back(push_one(session.vault, vault, device, state.epoch(), batch));
+    }
+    storage_.put_vault(session.vault, vault);
+    out.log_id = vault.log_id;
+    out.head = vault.head;
+    out.chain = vault.chain;
+  });
+  return answer(wire::encode(out));
+}
+
+wire::PushAnswer::Item Service::push_one(const Hash32& vault_id, Vault& vault, const Id16& device,
+                                         std::uint32_t epoch, ByteView batch) {
+  using wire::PushStatus;
+  wire::BatchHeader header;
+  try {
+    header = wire::decode_batch_header(batch);
+  } catch (const Error&) {
+    return {PushStatus::refused, 0};
+  }
+  if (header.vault != vault_id || header.device != device) return {PushStatus::refused, 0};
+  if (auto position = storage_.batch_position(vault_id, header.batch)) {
+    return {PushStatus::duplicate, *position};
+  }
+  if (header.epoch != epoch) return {PushStatus::epoch_stale, 0};
+  if (header.previous != storage_.device_leaf(vault_id, device))
+    return {PushStatus::device_fork, 0};
+  Hash32 leaf = wire::leaf_of(batch);
+  ++vault.head;
+  vault.chain = wire::chain_next(vault.chain, vault.head, leaf);
+  storage_.add_batch(vault_id, vault.head, header.batch, batch);
+  storage_.set_device_leaf(vault_id, device, leaf);
+  return {PushStatus::ok, vault.head};
+}
+
+Response Service::log(const Session& session, const std::string& query) {
+  Vault vault = storage_.vault(session.vault).value();
+  std::uint64_t after = query_number(query, "after", 0);
+  std::uint64_t bytes = query_number(query, "bytes", 1 << 20);
+  wire::LogPage page;
+  page.log_id = vault.log_id;
+  page.head = vault.head;
+  page.chain = vault.chain;
+  page.control_head = vault.control_head;
+  std::size_t room = std::min<std::uint64_t>(bytes, wire::kMaxResponse - wire::kMaxBatch - 1024);
+  page.batches = storage_.batches(session.vault, after, room);
+  return answer(wire::encode(page));
+}
+
+Response Service::control(const Session& session, const std::string& query) {
+  return answer(
+      wire::encode_list(storage_.control(session.vault, query_number(query, "after", 0))));
+}
+
+Response Service::post_control(const Session& session, ByteView body) {
+  wire::ControlPost post = wire::decode_control_post(body);
+  wire::ControlRecord record = wire::decode_control(post.record);
+  wire::ControlState state = control_state(session.vault);  // a copy: the record may be refused
+  if (state.head() != post.expected_head) return say(409, "the device list has changed meanwhile");
+  if (record.signer != session.signer) return say(403, "a record is posted by its signer");
+  if (state.count() >= kMaxControlRecords) return say(403, "the device list is full");
+  if (record.type == wire::ControlType::enrol) {
+    std::optional<std::uint64_t> expires = state.open_ticket(record.signer);
+    if (!expires || *expires < static_cast<std::uint64_t>(clock_.now_ms())) {
+      return say(403, "the ticket is spent or has expired: ask for a new one");
+    }
+  }
+  std::uint64_t position = state.count();
+  state.append(post.record);
+  storage_.transaction([&] {
+    Vault vault = storage_.vault(session.vault).value();
+    storage_.add_control(session.vault, position, post.record);
+    vault.control_head = state.head();
+    vault.control_count = state.count();
+    storage_.put_vault(session.vault, vault);
+  });
+  states_[session.vault] = std::move(state);
+  return answer({});
+}
+
+Response Service::mailbox(const Request& request, const std::string& slot_hex) {
+  auto slot = from_path<16>(slot_hex);
+  if (!slot) return say(404, "no such path");
+  std::int64_t now = clock_.now_ms();
+  if (request.method == "GET") {
+    std::optional<Bytes> mail = storage_.mail(*slot, now);
+    return mail ? answer(std::move(*mail)) : say(404, "nothing is there, or no longer");
+  }
+  if (request.method != "PUT") return say(404, "no such path");
+  if (request.body.size() > wire::kMaxMailbox) return say(413, "too large for a mailbox");
+  bool stored = false;
+  storage_.transaction(
+      [&] { stored = storage_.put_mail(*slot, request.body, now, now + kMailMs); });
+  return stored ? answer({}) : say(409, "the slot is taken or the mailbox is full");
+}
+
+}  // namespace holdfast::relay

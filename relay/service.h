@@ -1,0 +1,67 @@
+#pragma once
+
+// The relay as a function of request, storage, clock and randomness. The HTTP server around it
+// (server.h) is one shell; a simulation calls handle() directly. docs/protocol.md is its
+// specification.
+
+#include "relay/storage.h"
+#include "src/base/environment.h"
+
+namespace holdfast::relay {
+
+struct Request {
+  std::string method;
+  std::string target;  // path and query
+  std::string token;
+  Bytes body;
+};
+
+struct Response {
+  int status = 200;
+  Bytes body;
+  std::string content_type = "application/octet-stream";
+};
+
+// One thread at a time.
+class Service {
+ public:
+  // `origins` are the URLs ("https://relay.example") under which devices may sign in.
+  Service(Storage& storage, base::Clock& clock, base::Random& random,
+          std::vector<std::string> origins);
+
+  // Never throws for what a client sends; Error(io) of the storage becomes a 503.
+  Response handle(const Request& request);
+
+ private:
+  struct Session {
+    Hash32 vault{};
+    Hash32 signer{};
+    bool is_device = false;
+  };
+
+  Response route(const Request& request);
+  Response create_vault(ByteView body);
+  Response challenge();
+  Response open_session(ByteView body);
+  Response push(const Session& session, ByteView body);
+  Response log(const Session& session, const std::string& query);
+  Response control(const Session& session, const std::string& query);
+  Response post_control(const Session& session, ByteView body);
+  Response mailbox(const Request& request, const std::string& slot);
+
+  std::optional<Session> session_of(const std::string& token) const;
+  wire::ControlState& control_state(const Hash32& vault);
+  wire::PushAnswer::Item push_one(const Hash32& vault_id, Vault& vault, const Id16& device,
+                                  std::uint32_t epoch, ByteView batch);
+  Bytes with_mac(Bytes message) const;
+  std::optional<Bytes> check_mac(ByteView bytes) const;
+
+  Storage& storage_;
+  base::Clock& clock_;
+  base::Random& random_;
+  std::vector<std::string> origins_;
+  Bytes secret_;
+  std::map<Hash32, wire::ControlState> states_;  // a cache of what the control logs say
+};
+
+}  // namespace holdfast::relay

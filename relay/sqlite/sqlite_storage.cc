@@ -1,0 +1,175 @@
+#include "relay/sqlite/sqlite_storage.h"
+
+#include "holdfast/error.h"
+
+namespace holdfast::relay {
+namespace {
+
+using base::Statement;
+
+constexpr std::int64_t kMaxMail = 100'000;  // slots at once
+
+constexpr const char* kSchema = R"sql(
+CREATE TABLE IF NOT EXISTS vault(vault_id BLOB PRIMARY KEY, log_id BLOB NOT NULL,
+  head INTEGER NOT NULL, chain BLOB NOT NULL, control_head BLOB NOT NULL,
+  control_count INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batch(vault_id BLOB NOT NULL, position INTEGER NOT NULL,
+  batch_id BLOB NOT NULL, body BLOB NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS batch_by_position ON batch(vault_id, position);
+CREATE UNIQUE INDEX IF NOT EXISTS batch_by_id ON batch(vault_id, batch_id);
+CREATE TABLE IF NOT EXISTS device(vault_id BLOB, device BLOB, leaf BLOB NOT NULL,
+  PRIMARY KEY(vault_id, device)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS control(vault_id BLOB, position INTEGER, record BLOB NOT NULL,
+  PRIMARY KEY(vault_id, position)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS mailbox(slot BLOB PRIMARY KEY, body BLOB NOT NULL,
+  expires_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS secret(value BLOB NOT NULL);
+)sql";
+
+template <std::size_t N>
+std::array<std::uint8_t, N> array_of(ByteView bytes) {
+  return base::Reader(bytes, "a stored value").array<N>();
+}
+
+}  // namespace
+
+SqliteStorage::SqliteStorage(const std::string& path)
+    : db_(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr, nullptr) {
+  sqlite3_busy_timeout(db_.handle(), 5000);
+  db_.execute("PRAGMA journal_mode = WAL");
+  db_.execute("PRAGMA synchronous = FULL");
+  db_.execute(kSchema);
+}
+
+void SqliteStorage::transaction(const std::function<void()>& work) {
+  db_.execute("BEGIN IMMEDIATE");
+  try {
+    work();
+    db_.execute("COMMIT");
+  } catch (...) {
+    if (!sqlite3_get_autocommit(db_.handle())) db_.execute("ROLLBACK");
+    throw;
+  }
+}
+
+std::optional<Vault> SqliteStorage::vault(const Hash32& id) {
+  Statement query(db_.prepare(
+      "SELECT log_id, head, chain, control_head, control_count FROM vault WHERE vault_id = ?"));
+  query.bind(ByteView(id));
+  if (!query.step()) return std::nullopt;
+  return Vault{array_of<16>(query.blob(0)), static_cast<std::uint64_t>(query.integer(1)),
+               array_of<32>(query.blob(2)), array_of<32>(query.blob(3)),
+               static_cast<std::uint64_t>(query.integer(4))};
+}
+
+void SqliteStorage::put_vault(const Hash32& id, const Vault& vault) {
+  Statement(db_.prepare("INSERT INTO vault VALUES(?, ?, ?, ?, ?, ?) ON CONFLICT(vault_id) DO "
+                        "UPDATE SET log_id = excluded.log_id, head = excluded.head, chain = "
+                        "excluded.chain, control_head = excluded.control_head, control_count = "
+                        "excluded.control_count"))
+      .bind(ByteView(id))
+      .bind(ByteView(vault.log_id))
+      .bind(vault.head)
+      .bind(ByteView(vault.chain))
+      .bind(ByteView(vault.control_head))
+      .bind(vault.control_count)
+      .run();
+}
+
+std::optional<std::uint64_t> SqliteStorage::batch_position(const Hash32& vault, const Id16& batch) {
+  Statement query(db_.prepare("SELECT position FROM batch WHERE vault_id = ? AND batch_id = ?"));
+  query.bind(ByteView(vault)).bind(ByteView(batch));
+  if (!query.step()) return std::nullopt;
+  return static_cast<std::uint64_t>(query.integer(0));
+}
+
+void SqliteStorage::add_batch(const Hash32& vault, std::uint64_t position, const Id16& batch,
+                              ByteView body) {
+  Statement(db_.prepare("INSERT INTO batch VALUES(?, ?, ?, ?)"))
+      .bind(ByteView(vault))
+      .bind(position)
+      .bind(ByteView(batch))
+      .bind(body)
+      .run();
+}
+
+std::vector<Bytes> SqliteStorage::batches(const Hash32& vault, std::uint64_t after,
+                                          std::size_t bytes) {
+  std::vector<Bytes> out;
+  std::size_t total = 0;
+  Statement query(
+      db_.prepare("SELECT body FROM batch WHERE vault_id = ? AND position > ? ORDER BY position"));
+  query.bind(ByteView(vault)).bind(after);
+  while (query.step()) {
+    ByteView body = query.blob(0);
+    if (!out.empty() && total + body.size() > bytes) break;
+    total += body.size();
+    out.push_back(base::to_bytes(body));
+  }
+  return out;
+}
+
+Hash32 SqliteStorage::device_leaf(const Hash32& vault, const Id16& device) {
+  Statement query(db_.prepare("SELECT leaf FROM device WHERE vault_id = ? AND device = ?"));
+  query.bind(ByteView(vault)).bind(ByteView(device));
+  return query.step() ? array_of<32>(query.blob(0)) : Hash32{};
+}
+
+void SqliteStorage::set_device_leaf(const Hash32& vault, const Id16& device, const Hash32& leaf) {
+  Statement(db_.prepare("INSERT INTO device VALUES(?, ?, ?) ON CONFLICT(vault_id, device) DO "
+                        "UPDATE SET leaf = excluded.leaf"))
+      .bind(ByteView(vault))
+      .bind(ByteView(device))
+      .bind(ByteView(leaf))
+      .run();
+}
+
+void SqliteStorage::add_control(const Hash32& vault, std::uint64_t position, ByteView record) {
+  Statement(db_.prepare("INSERT INTO control VALUES(?, ?, ?)"))
+      .bind(ByteView(vault))
+      .bind(position)
+      .bind(record)
+      .run();
+}
+
+std::vector<Bytes> SqliteStorage::control(const Hash32& vault, std::uint64_t after) {
+  std::vector<Bytes> out;
+  Statement query(
+      db_.prepare("SELECT record FROM control WHERE vault_id = ? AND position >= ? ORDER BY "
+                  "position LIMIT 500"));
+  query.bind(ByteView(vault)).bind(after);
+  while (query.step()) out.push_back(base::to_bytes(query.blob(0)));
+  return out;
+}
+
+std::optional<Bytes> SqliteStorage::mail(const Id16& slot, std::int64_t now_ms) {
+  Statement query(db_.prepare("SELECT body FROM mailbox WHERE slot = ? AND expires_ms > ?"));
+  query.bind(ByteView(slot)).bind(now_ms);
+  if (!query.step()) return std::nullopt;
+  return base::to_bytes(query.blob(0));
+}
+
+bool SqliteStorage::put_mail(const Id16& slot, ByteView body, std::int64_t now_ms,
+                             std::int64_t expires_ms) {
+  Statement(db_.prepare("DELETE FROM mailbox WHERE expires_ms <= ?")).bind(now_ms).run();
+  Statement count(db_.prepare("SELECT count(*) FROM mailbox"));
+  if (!count.step() || count.integer(0) >= kMaxMail) return false;
+  Statement(db_.prepare("INSERT OR IGNORE INTO mailbox VALUES(?, ?, ?)"))
+      .bind(ByteView(slot))
+      .bind(body)
+      .bind(expires_ms)
+      .run();
+  return db_.changes() == 1;
+}
+
+Bytes SqliteStorage::secret(const std::function<Bytes()>& make) {
+  {
+    Statement query(db_.prepare("SELECT value FROM secret"));
+    if (query.step()) return base::to_bytes(query.blob(0));
+  }
+  Bytes value = make();
+  Statement(db_.prepare("INSERT INTO secret VALUES(?)")).bind(value).run();
+  return value;
+}
+
+}  // namespace holdfast::relay

@@ -1,0 +1,33 @@
+#pragma once
+
+#include "relay/storage.h"
+#include "src/base/sqlite.h"
+
+namespace holdfast::relay {
+
+// Storage in one SQLite file, fully synchronous. `path` may be ":memory:" in tests.
+class SqliteStorage : public Storage {
+ public:
+  explicit SqliteStorage(const std::string& path);
+
+  void transaction(const std::function<void()>& work) override;
+  std::optional<Vault> vault(const Hash32& id) override;
+  void put_vault(const Hash32& id, const Vault& vault) override;
+  std::optional<std::uint64_t> batch_position(const Hash32& vault, const Id16& batch) override;
+  void add_batch(const Hash32& vault, std::uint64_t position, const Id16& batch,
+                 ByteView body) override;
+  std::vector<Bytes> batches(const Hash32& vault, std::uint64_t after, std::size_t bytes) override;
+  Hash32 device_leaf(const Hash32& vault, const Id16& device) override;
+  void set_device_leaf(const Hash32& vault, const Id16& device, const Hash32& leaf) override;
+  void add_control(const Hash32& vault, std::uint64_t position, ByteView record) override;
+  std::vector<Bytes> control(const Hash32& vault, std::uint64_t after) override;
+  std::optional<Bytes> mail(const Id16& slot, std::int64_t now_ms) override;
+  bool put_mail(const Id16& slot, ByteView body, std::int64_t now_ms,
+                std::int64_t expires_ms) override;
+  Bytes secret(const std::function<Bytes()>& make) override;
+
+ private:
+  base::Connection db_;
+};
+
+}  // namespace holdfast::relay

@@ -1,0 +1,56 @@
+#pragma once
+
+// What the relay keeps. Every key starts with the vault; no transaction spans vaults.
+
+#include <functional>
+
+#include "src/wire/control.h"
+#include "src/wire/messages.h"
+
+namespace holdfast::relay {
+
+using base::Hash32;
+using base::Id16;
+
+struct Vault {
+  Id16 log_id{};
+  std::uint64_t head = 0;
+  Hash32 chain{};
+  Hash32 control_head{};
+  std::uint64_t control_count = 0;
+};
+
+// One thread at a time. Throws Error(io) where something cannot be made durable: then nothing of
+// the transaction happened.
+class Storage {
+ public:
+  virtual ~Storage() = default;
+
+  // All of `work`, durably, or nothing.
+  virtual void transaction(const std::function<void()>& work) = 0;
+
+  virtual std::optional<Vault> vault(const Hash32& id) = 0;
+  virtual void put_vault(const Hash32& id, const Vault& vault) = 0;
+
+  virtual std::optional<std::uint64_t> batch_position(const Hash32& vault, const Id16& batch) = 0;
+  virtual void add_batch(const Hash32& vault, std::uint64_t position, const Id16& batch,
+                         ByteView body) = 0;
+  // Batches from `after` + 1 on, until their sizes pass `bytes`; at least one where there is one.
+  virtual std::vector<Bytes> batches(const Hash32& vault, std::uint64_t after,
+                                     std::size_t bytes) = 0;
+  virtual Hash32 device_leaf(const Hash32& vault, const Id16& device) = 0;  // zero: none yet
+  virtual void set_device_leaf(const Hash32& vault, const Id16& device, const Hash32& leaf) = 0;
+
+  virtual void add_control(const Hash32& vault, std::uint64_t position, ByteView record) = 0;
+  virtual std::vector<Bytes> control(const Hash32& vault, std::uint64_t after) = 0;
+
+  virtual std::optional<Bytes> mail(const Id16& slot, std::int64_t now_ms) = 0;
+  // False where the slot is taken or the mailbox is full.
+  virtual bool put_mail(const Id16& slot, ByteView body, std::int64_t now_ms,
+                        std::int64_t expires_ms) = 0;
+
+  // A secret of this relay, made by `make` the first time.
+  virtual Bytes secret(const std::function<Bytes()>& make) = 0;
+};
+
+}  // namespace holdfast::relay

@@ -1,0 +1,93 @@
+// The real network: one libcurl handle, so that connections are kept between requests.
+
+#include <curl/curl.h>
+
+#include <algorithm>
+#include <mutex>
+
+#include "holdfast/error.h"
+#include "src/base/environment.h"
+
+namespace holdfast::base {
+namespace {
+
+constexpr std::size_t kMaxResponse = 16u << 20;
+constexpr long kConnectTimeoutMs = 10'000;
+constexpr long kStallSeconds = 60;
+
+std::size_t on_body(char* data, std::size_t size, std::size_t count, void* user) {
+  auto& body = *static_cast<Bytes*>(user);
+  std::size_t length = size * count;
+  if (body.size() + length > kMaxResponse) return 0;  // makes curl fail the transfer
+  body.insert(body.end(), data, data + length);
+  return length;
+}
+
+class CurlNetwork : public Network {
+ public:
+  CurlNetwork() {
+    static std::once_flag once;
+    std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
+    handle_ = curl_easy_init();
+    if (!handle_) throw Error(ErrorCode::io, "libcurl cannot start");
+  }
+  ~CurlNetwork() override { curl_easy_cleanup(handle_); }
+  CurlNetwork(const CurlNetwork&) = delete;
+  CurlNetwork& operator=(const CurlNetwork&) = delete;
+
+  HttpResponse perform(const HttpRequest& request) override {
+    std::lock_guard lock(mutex_);
+    HttpResponse response;
+    char error[CURL_ERROR_SIZE] = "";
+    curl_easy_reset(handle_);
+    curl_slist* headers = curl_slist_append(nullptr, "Content-Type: application/octet-stream");
+    headers = curl_slist_append(headers, "Expect:");
+    if (!request.token.empty()) {
+      headers = curl_slist_append(headers, ("Authorization: Bearer " + request.token).c_str());
+    }
+    curl_easy_setopt(handle_, CURLOPT_URL, request.url.c_str());
+    curl_easy_setopt(handle_, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(handle_, CURLOPT_ERRORBUFFER, error);
+    curl_easy_setopt(handle_, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(handle_, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(handle_, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(handle_, CURLOPT_CONNECTTIMEOUT_MS, kConnectTimeoutMs);
+    curl_easy_setopt(handle_, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(handle_, CURLOPT_LOW_SPEED_TIME, kStallSeconds);
+    curl_easy_setopt(handle_, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(handle_, CURLOPT_WRITEDATA, &response.body);
+    if (request.method != "GET") {
+      curl_easy_setopt(handle_, CURLOPT_POST, 1L);
+      curl_easy_setopt(handle_, CURLOPT_POSTFIELDSIZE_LARGE,
+                       static_cast<curl_off_t>(request.body.size()));
+      curl_easy_setopt(
+          handle_, CURLOPT_POSTFIELDS,
+          request.body.empty() ? "" : reinterpret_cast<const char*>(request.body.data()));
+      curl_easy_setopt(handle_, CURLOPT_CUSTOMREQUEST, request.method.c_str());
+    }
+    CURLcode code = curl_easy_perform(handle_);
+    curl_slist_free_all(headers);
+    if (code != CURLE_OK) {
+      response.body.clear();
+      response.error = error[0] ? error : curl_easy_strerror(code);
+      return response;
+    }
+    long status = 0;
+    curl_off_t retry_after = 0;
+    curl_easy_getinfo(handle_, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(handle_, CURLINFO_RETRY_AFTER, &retry_after);
+    response.status = static_cast<int>(status);
+    response.retry_after_ms = std::clamp<std::int64_t>(retry_after, 0, 3600) * 1000;
+    return response;
+  }
+
+ private:
+  std::mutex mutex_;
+  CURL* handle_;
+};
+
+}  // namespace
+
+std::shared_ptr<Network> curl_network() { return std::make_shared<CurlNetwork>(); }
+
+}  // namespace holdfast::base

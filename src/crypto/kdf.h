@@ -1,0 +1,26 @@
+#pragma once
+
+#include "src/crypto/secret.h"
+
+namespace holdfast::crypto {
+
+// HKDF-SHA-256 (RFC 5869). `size` is at most 255 * 32; a purpose goes first into `info`.
+Secret hkdf_sha256(ByteView key, ByteView salt, ByteView info, std::size_t size);
+
+struct Argon2Cost {
+  std::uint32_t passes = 3;
+  std::uint32_t memory_kib = 256 * 1024;
+};
+// What a slot's parameters may be: below the floor a stolen store is too cheap to attack, above the
+// ceiling a hostile one would exhaust the machine.
+constexpr Argon2Cost kArgon2Floor{3, 64 * 1024};
+constexpr Argon2Cost kArgon2Ceiling{16, 1024 * 1024};
+
+// Argon2id (RFC 9106, one lane, by libsodium): 32 bytes. Throws Error(corrupt) for a cost outside
+// floor and ceiling, Error(io) where the memory is not to be had.
+Secret argon2id(ByteView passphrase, ByteView salt16, Argon2Cost cost);
+
+// A Fernet key (github.com/fernet/spec): 32 bytes in url-safe base64. Nothing for any other text.
+std::optional<Secret> parse_fernet_key(std::string_view text);
+
+}  // namespace holdfast::crypto

@@ -1,0 +1,18 @@
+#pragma once
+
+#include "src/model/types.h"
+
+namespace holdfast::model {
+
+// Limits that decoders hold hostile input to, and writers keep.
+constexpr std::size_t kMaxChangesPerBatch = 100'000;
+constexpr std::size_t kMaxOpsPerBatch = 250'000;
+
+// Change sets of one device with consecutive sequences, in columns, with a dictionary for devices,
+// collections, records and paths (grammar in docs/formats.md). Not empty.
+Bytes encode_changes(const std::vector<ChangeSet>& changes);
+// Throws Error(malformed) for anything encode_changes would not have written, newer_version for a
+// version or kind of op that this build does not know.
+std::vector<ChangeSet> decode_changes(ByteView bytes, const DeviceId& device);
+
+}  // namespace holdfast::model

@@ -1,0 +1,50 @@
+#include "src/model/diff.h"
+
+#include "src/model/path.h"
+
+namespace holdfast::model {
+namespace {
+
+bool same_leaf(const Json& a, const Json& b) {
+  if (a.is_number_integer() && b.is_number_integer()) return a == b;
+  return a.type() == b.type() && (a.is_structured() ? a.dump() == b.dump() : a == b);
+}
+
+Op make_op(OpKind kind, std::string path, Json value = nullptr) {
+  Op op;
+  op.kind = kind;
+  op.path = std::move(path);
+  op.value = std::move(value);
+  return op;
+}
+
+void walk(const Json& before, const Json& after, const std::string& path, std::vector<Op>& ops) {
+  bool maps = before.is_object() && after.is_object();
+  if (!maps || after.empty()) {
+    bool same = maps ? before.empty() : same_leaf(before, after);
+    if (!same) ops.push_back(make_op(OpKind::set, path, after));
+    return;
+  }
+  for (const auto& [key, value] : before.items()) {
+    if (!after.contains(key)) ops.push_back(make_op(OpKind::unset, child_path(path, key)));
+  }
+  for (const auto& [key, value] : after.items()) {
+    std::string child = child_path(path, key);
+    auto old = before.find(key);
+    if (old == before.end()) {
+      ops.push_back(make_op(OpKind::set, child, value));
+    } else {
+      walk(*old, value, child, ops);
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<Op> diff(const Json& before, const Json& after) {
+  std::vector<Op> ops;
+  walk(before, after, "", ops);
+  return ops;
+}
+
+}  // namespace holdfast::model

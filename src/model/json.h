@@ -1,0 +1,28 @@
+#pragma once
+
+// JSON at the border: text and CBOR from anywhere, checked before any call that recurses.
+
+#include "holdfast/json.h"
+#include "src/model/types.h"
+
+namespace holdfast::model {
+
+constexpr int kMaxDepth = 100;
+constexpr std::size_t kMaxDocument = 512 * 1024;  // bytes of JSON text
+constexpr std::size_t kMaxName = 1024;            // bytes of a record's or collection's name
+
+// The text that is stored and shown: keys sorted, no spaces. Throws Error(invalid_argument) for
+// strings that are not UTF-8 and numbers that are not finite.
+std::string to_text(const Json& value);
+// Throws Error(invalid_argument) unless `document` is an object within the limits.
+void check_document(const Json& document);
+// Throws Error(invalid_argument) unless 1 to kMaxName bytes of UTF-8 without NUL.
+void check_name(std::string_view name, const char* what);
+bool valid_utf8(std::string_view text);
+
+// The one CBOR (RFC 8949) encoding of a JSON value: shortest numbers, sorted keys.
+Bytes to_cbor(const Json& value);
+// Throws Error(malformed) for anything that to_cbor would not have written.
+Json from_cbor(ByteView bytes);
+
+}  // namespace holdfast::model

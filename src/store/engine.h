@@ -1,0 +1,98 @@
+#pragma once
+
+// What is behind EncryptedLocalStore: local edits become change sets, change sets become records.
+
+#include <mutex>
+
+#include "src/base/hash.h"
+#include "src/crypto/keys.h"
+#include "src/model/clock.h"
+#include "src/store/records.h"
+
+namespace holdfast::store {
+
+// The device that this store is, in its vault. The secrets leave it only inside the sealed file.
+struct Identity {
+  crypto::SigningKey sign;
+  crypto::BoxKey box;
+  model::DeviceId id;  // follows from the signing key
+};
+
+enum class Received { applied, known, waiting };
+
+// Thread-safe: every method takes the lock; a caller that needs several to agree holds a
+// Transaction.
+class Engine {
+ public:
+  Engine(const std::string& path, const UserKey& key, const StoreOptions& options);
+
+  // All or nothing, until commit(). Nested ones join the outermost. Holds the engine's lock.
+  class Transaction {
+   public:
+    explicit Transaction(Engine& engine);
+    ~Transaction();  // rolls back what was not committed
+    Transaction(const Transaction&) = delete;
+    Transaction& operator=(const Transaction&) = delete;
+    void commit();
+
+   private:
+    Engine& engine_;
+    std::unique_lock<std::recursive_mutex> lock_;
+    bool done_ = false;
+  };
+
+  // Documents: see EncryptedLocalStore.
+  void put(const Key& key, model::Json document, const WriteOptions& options);
+  void put(const Key& key, const model::Json& document, const RecordVersion& version,
+           const WriteOptions& options);
+  std::optional<VersionedDocument> get(const Key& key);
+  std::optional<model::Json> get_document(const Key& key);
+  bool remove(const Key& key);
+  std::vector<std::string> list(const std::string& collection);
+  void for_each(const std::string& collection,
+                const std::function<bool(const std::string&, const model::Json&)>& visit);
+  std::vector<std::string> collections();
+  void verify();
+
+  // Writes ops on one record whose writer's base was `context` (what it supersedes).
+  void write(const Key& key, std::vector<model::Op> ops, const model::VersionVector* context);
+  // Applies what another device wrote, or keeps it until what it builds on is here.
+  Received receive(const model::ChangeSet& change);
+
+  Records& records() { return records_; }
+  Database& database() { return database_; }
+  const base::Environment& environment() const { return environment_; }
+  const Identity& identity() const { return *identity_; }
+  const model::VersionVector& seen() const { return seen_; }
+  std::recursive_mutex& mutex() { return mutex_; }
+
+ private:
+  void load();
+  void make_identity();
+  void open_change(const model::VersionVector* context);
+  void close_change();
+  void save_clock();
+  void apply(const model::ChangeSet& change);
+  void set_seen(const model::DeviceId& device, std::uint64_t sequence);
+  void apply_waiting();
+  void write_diff(const Key& key, const model::Json& before, const model::Json& after,
+                  const model::VersionVector* context, const WriteOptions& options);
+
+  base::Environment environment_;
+  std::recursive_mutex mutex_;
+  Database database_;
+  Records records_;
+  std::optional<Identity> identity_;
+  model::HybridClock clock_;
+  model::Hlc saved_clock_;
+  model::VersionVector seen_;
+  int depth_ = 0;
+  bool failed_ = false;  // an inner transaction rolled back: so must the outermost
+
+  // The change set being built by the open transaction.
+  std::optional<model::ChangeSet> building_;
+  std::optional<model::VersionVector> building_base_;
+  std::size_t building_bytes_ = 0;
+};
+
+}  // namespace holdfast::store

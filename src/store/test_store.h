@@ -1,0 +1,47 @@
+#pragma once
+
+// A store over fakes, for tests.
+
+#include "src/base/fakes.h"
+#include "src/store/engine.h"
+
+namespace holdfast::store {
+
+struct FakeWorld {
+  explicit FakeWorld(std::uint64_t seed = 1)
+      : clock(std::make_shared<base::FakeClock>()),
+        random(std::make_shared<base::SeededRandom>(seed)),
+        files(std::make_shared<base::MemoryFiles>()),
+        environment{clock, random, files, nullptr} {}
+
+  static UserKey key(std::uint8_t fill = 7) { return UserKey::raw(Bytes(32, fill)); }
+  StoreOptions options(StoreOptions::Open open = StoreOptions::Open::or_create) const {
+    StoreOptions out;
+    out.open = open;
+    out.environment = &environment;
+    out.cache_mib = 2;
+    return out;
+  }
+  EncryptedLocalStore open(const std::string& path = "test.db") const {
+    return EncryptedLocalStore(path, key(), options());
+  }
+  void cut_power() { environment.files = files = files->after_power_cut(); }
+
+  std::shared_ptr<base::FakeClock> clock;
+  std::shared_ptr<base::SeededRandom> random;
+  std::shared_ptr<base::MemoryFiles> files;
+  base::Environment environment;
+};
+
+// The code of the Error that `work` throws; fails the test where it throws none.
+template <typename Work>
+ErrorCode code_of(Work&& work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    return error.code();
+  }
+  throw std::runtime_error("no Error was thrown");
+}
+
+}  // namespace holdfast::store

@@ -1,0 +1,50 @@
+#include "holdfast/user_key.h"
+
+#include "holdfast/error.h"
+#include "src/base/environment.h"
+#include "src/crypto/kdf.h"
+
+namespace holdfast {
+
+UserKey::UserKey(Kind kind, std::shared_ptr<const crypto::Secret> secret)
+    : kind_(kind), secret_(std::move(secret)) {}
+
+UserKey UserKey::passphrase(std::string_view passphrase) {
+  if (passphrase.empty()) {
+    throw Error(ErrorCode::invalid_argument, "the passphrase is empty: give one");
+  }
+  return {Kind::passphrase, std::make_shared<crypto::Secret>(base::view(passphrase))};
+}
+
+UserKey UserKey::raw(std::span<const std::uint8_t> key) {
+  if (key.size() != 32) {
+    throw Error(ErrorCode::invalid_argument, "a raw key has exactly 32 bytes");
+  }
+  return {Kind::raw, std::make_shared<crypto::Secret>(key)};
+}
+
+UserKey UserKey::fernet(std::string_view key) {
+  std::optional<crypto::Secret> secret = crypto::parse_fernet_key(key);
+  if (!secret) {
+    throw Error(ErrorCode::invalid_argument,
+                "that is no Fernet key: it must be 32 bytes in url-safe base64");
+  }
+  return {Kind::fernet, std::make_shared<crypto::Secret>(std::move(*secret))};
+}
+
+UserKey UserKey::from_key_file(std::span<const std::uint8_t> contents) {
+  if (contents.size() == 32) return raw(contents);
+  if (!contents.empty() && contents.back() == '\n') contents = contents.first(contents.size() - 1);
+  if (contents.size() == 32) return raw(contents);
+  if (contents.size() == 44) return fernet(base::text(contents));
+  throw Error(ErrorCode::invalid_argument,
+              "the key file must hold 32 raw bytes or a Fernet key (44 characters)");
+}
+
+std::string generate_fernet_key() {
+  crypto::Secret key(32);
+  base::system_random()->fill(key.span());
+  return base::to_base64url(key.view()) + "=";
+}
+
+}  // namespace holdfast

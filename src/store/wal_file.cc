@@ -1,0 +1,303 @@
+#include "src/store/wal_file.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "holdfast/error.h"
+
+namespace holdfast::store {
+namespace {
+
+constexpr std::size_t kPlaceSize = 512;  // of one header: a sector, so that one torn write hits one
+constexpr std::size_t kFirstFrame = 2 * kPlaceSize;
+constexpr std::size_t kDiskFrame = WalFile::kFrame + 8 + kMacSize;
+constexpr std::size_t kHeaderOnDisk = WalFile::kHeader + 8 + kMacSize;
+constexpr std::uint8_t kHeaderLabel = 'H';
+constexpr std::uint8_t kFrameLabel = 'F';
+constexpr std::size_t kMaskedAt = 8;  // salts and checksums: one AES block of a frame header
+
+std::uint64_t frame_offset(std::size_t index) { return kFirstFrame + index * kDiskFrame; }
+
+std::uint32_t big_endian(const std::uint8_t* p) {
+  return std::uint32_t{p[0]} << 24 | std::uint32_t{p[1]} << 16 | std::uint32_t{p[2]} << 8 | p[3];
+}
+
+std::uint64_t little_endian(const std::uint8_t* p) {
+  std::uint64_t value = 0;
+  for (int i = 7; i >= 0; --i) value = value << 8 | p[i];
+  return value;
+}
+
+[[noreturn]] void damaged(const std::string& what) {
+  throw Error(ErrorCode::corrupt, "the store's write-ahead log is damaged (" + what +
+                                      "): restore a backup or sync a new device from the vault");
+}
+
+}  // namespace
+
+struct WalFile::OnDisk {
+  std::uint8_t bytes[kDiskFrame];
+  ByteView header() const { return {bytes, kFrameHeader}; }
+  const std::uint8_t* page() const { return bytes + kFrameHeader; }
+  ByteView tag() const { return {bytes + kFrame - kMacSize, kMacSize}; }
+  std::uint32_t page_number() const { return big_endian(bytes); }
+  std::uint64_t durable() const { return little_endian(bytes + kFrame); }
+  Mac mac() const {
+    Mac out;
+    std::memcpy(out.data(), bytes + kFrame + 8, kMacSize);
+    return out;
+  }
+};
+
+WalFile::WalFile(std::unique_ptr<base::File> file, PageCodec& codec)
+    : file_(std::move(file)), codec_(codec) {
+  scan();
+}
+
+std::uint64_t WalFile::size() const {
+  return has_header_ ? kHeader + std::uint64_t{frames_.size()} * kFrame : 0;
+}
+
+Mac WalFile::frame_mac(std::uint64_t generation, std::size_t index, std::uint64_t durable,
+                       ByteView masked_header, ByteView tag, const Mac& before) const {
+  base::Writer message;
+  message.u8(kFrameLabel);
+  message.u64(generation);
+  message.u64(index);
+  message.u64(durable);
+  message.raw(masked_header);
+  message.raw(tag);
+  message.raw(before);
+  return codec_.mac(message.bytes());
+}
+
+bool WalFile::check(const OnDisk& frame, std::uint64_t generation, std::size_t index,
+                    const Mac& before) const {
+  return crypto::equal(frame.mac(), frame_mac(generation, index, frame.durable(), frame.header(),
+                                              frame.tag(), before));
+}
+
+bool WalFile::load_header(std::size_t place) {
+  std::array<std::uint8_t, kHeaderOnDisk> bytes;
+  if (file_->read(place * kPlaceSize, bytes) != bytes.size()) return false;
+  base::Writer message;
+  message.u8(kHeaderLabel);
+  message.raw(ByteView(bytes).first(kHeader + 8));
+  if (!crypto::equal(codec_.mac(message.bytes()), ByteView(bytes).last(kMacSize))) return false;
+  std::uint64_t generation = little_endian(bytes.data() + kHeader);
+  if (has_header_ && generation < generation_) return false;
+  has_header_ = true;
+  place_ = place;
+  generation_ = generation;
+  std::memcpy(header_.data(), bytes.data(), kHeader);
+  codec_.unmask(place * kPlaceSize, 0, header_);
+  return true;
+}
+
+void WalFile::scan() {
+  std::uint64_t size = file_->size();
+  std::size_t count =
+      size < kFirstFrame ? 0 : static_cast<std::size_t>((size - kFirstFrame) / kDiskFrame);
+  load_header(0);
+  load_header(1);
+  if (!has_header_) {
+    // A header is synced before the first frame: without frames, none was ever complete.
+    if (count > 0) damaged("its header");
+    return;
+  }
+  auto frame = std::make_unique<OnDisk>();
+  std::array<std::uint8_t, kPageSize> plain;
+  std::size_t index = 0;
+  for (; index < count; ++index) {
+    file_->read(frame_offset(index), frame->bytes);
+    if (!check(*frame, generation_, index, mac_before(index)) ||
+        !codec_.open(frame->page_number(), frame->page(), plain.data())) {
+      break;
+    }
+    Frame known{frame->page_number(), {}, frame->mac()};
+    std::memcpy(known.tag.data(), frame->tag().data(), kMacSize);
+    frames_.push_back(known);
+    durable_ = frame->durable();
+  }
+  crypto::wipe(plain);
+  check_lost_frames(index, count);
+  // What was read back after a start is as durable as it will get; the first sync covers it.
+}
+
+// Frames behind the first bad one may be leftovers of older generations or of a write that a power
+// cut tore. A valid one that was written when the bad one was already durable proves damage, and so
+// does one of the next generation: its header is gone.
+void WalFile::check_lost_frames(std::size_t first_bad, std::size_t count) {
+  auto frame = std::make_unique<OnDisk>();
+  Mac before = mac_before(first_bad);
+  for (std::size_t index = first_bad; index < count; ++index) {
+    file_->read(frame_offset(index), frame->bytes);
+    if (frame->durable() > first_bad && check(*frame, generation_, index, before)) {
+      damaged("frame " + std::to_string(first_bad));
+    }
+    if (check(*frame, generation_ + 1, index, index == 0 ? Mac{} : before)) damaged("its header");
+    before = frame->mac();
+  }
+}
+
+bool WalFile::read(std::uint64_t offset, std::span<std::uint8_t> out, bool raw) {
+  if (offset + out.size() > size()) {
+    std::fill(out.begin(), out.end(), std::uint8_t{0});
+    return false;
+  }
+  if (offset < kHeader) {
+    if (offset + out.size() > kHeader) damaged("a read of an unknown shape");
+    std::memcpy(out.data(), header_.data() + offset, out.size());
+    return true;
+  }
+  std::size_t index = static_cast<std::size_t>((offset - kHeader) / kFrame);
+  std::size_t at = static_cast<std::size_t>((offset - kHeader) % kFrame);
+  if (pending_ && pending_->index == index) flush_pending();
+  auto frame = std::make_unique<OnDisk>();
+  if (file_->read(frame_offset(index), frame->bytes) != kDiskFrame) damaged("it was cut short");
+  bool whole = at == 0 && out.size() == kFrame;
+  if (whole || at + out.size() <= kFrameHeader) {
+    codec_.unmask(frame_offset(index), frame->page_number(), {frame->bytes + kMaskedAt, 16});
+    std::memcpy(out.data(), frame->bytes + at, std::min(out.size(), kFrameHeader - at));
+    if (!whole) return true;
+  } else if (at != kFrameHeader || out.size() != kPageSize) {
+    damaged("a read of an unknown shape");
+  }
+  std::uint8_t* page = out.data() + (whole ? kFrameHeader : 0);
+  const Frame& known = frames_[index];
+  bool fits = crypto::equal(frame->tag(), known.tag);
+  if (fits && raw) {
+    std::memcpy(page, frame->page(), kPageSize);
+  } else if (!fits || !codec_.open(known.page, frame->page(), page)) {
+    damaged("frame " + std::to_string(index));
+  }
+  return true;
+}
+
+void WalFile::write(std::uint64_t offset, ByteView bytes) {
+  if (offset == 0 && bytes.size() == kHeader) return write_header(bytes);
+  std::size_t index = static_cast<std::size_t>((offset - kHeader) / kFrame);
+  std::size_t at = static_cast<std::size_t>((offset - kHeader) % kFrame);
+  if (offset >= kHeader && has_header_ && index <= frames_.size()) {
+    if (at == 0 && bytes.size() == kFrameHeader) {
+      flush_pending();
+      pending_.emplace(Pending{index, {}});
+      std::memcpy(pending_->header.data(), bytes.data(), kFrameHeader);
+      return;
+    }
+    if (at == kFrameHeader && bytes.size() == kPageSize) {
+      if (pending_ && pending_->index == index) {
+        Pending pending = *pending_;
+        pending_.reset();
+        return append(pending, bytes.data());
+      }
+      if (index < frames_.size()) return rewrite_page(index, bytes.data());
+    }
+  }
+  throw Error(ErrorCode::io, "SQLite wrote its log in a shape that Holdfast does not know");
+}
+
+void WalFile::write_header(ByteView header) {
+  pending_.reset();
+  frames_.clear();
+  durable_ = 0;
+  place_ = 1 - place_;
+  generation_ = generation_ == 0 ? codec_.random_generation() : generation_ + 1;
+  has_header_ = true;
+  std::copy(header.begin(), header.end(), header_.begin());
+  std::array<std::uint8_t, kHeader> hidden = header_;
+  codec_.mask(place_ * kPlaceSize, 0, hidden);
+  base::Writer message;
+  message.u8(kHeaderLabel);
+  message.raw(hidden);
+  message.u64(generation_);
+  Mac mac = codec_.mac(message.bytes());
+  base::Writer out;
+  out.raw(message.bytes().subspan(1));
+  out.raw(mac);
+  file_->write(place_ * kPlaceSize, out.bytes());
+}
+
+WalFile::FrameHeader WalFile::masked(const FrameHeader& header, std::size_t index) {
+  FrameHeader out = header;
+  codec_.mask(frame_offset(index), big_endian(header.data()), {out.data() + kMaskedAt, 16});
+  return out;
+}
+
+// A header and its page, one write. Everything behind it is no longer part of the log.
+void WalFile::append(const Pending& pending, const std::uint8_t* page) {
+  std::size_t index = pending.index;
+  frames_.resize(index);
+  durable_ = std::min<std::uint64_t>(durable_, index);
+  Frame known;
+  known.page = big_endian(pending.header.data());
+  auto out = std::make_unique<OnDisk>();
+  FrameHeader header = masked(pending.header, index);
+  std::memcpy(out->bytes, header.data(), kFrameHeader);
+  if (!codec_.seal(known.page, page, out->bytes + kFrameHeader)) {
+    throw Error(ErrorCode::io, "SQLite used bytes of a page that are reserved for its seal");
+  }
+  std::memcpy(known.tag.data(), out->tag().data(), kMacSize);
+  known.mac = frame_mac(generation_, index, durable_, header, known.tag, mac_before(index));
+  base::Writer trailer;
+  trailer.u64(durable_);
+  trailer.raw(known.mac);
+  std::memcpy(out->bytes + kFrame, trailer.bytes().data(), trailer.size());
+  file_->write(frame_offset(index), out->bytes);
+  frames_.push_back(known);
+}
+
+// SQLite replaces a page inside an open transaction; it rewrites the headers from there on before
+// the commit, and with them the MACs.
+void WalFile::rewrite_page(std::size_t index, const std::uint8_t* page) {
+  flush_pending();
+  Bytes sealed(kPageSize);
+  if (!codec_.seal(frames_[index].page, page, sealed.data())) {
+    throw Error(ErrorCode::io, "SQLite used bytes of a page that are reserved for its seal");
+  }
+  std::memcpy(frames_[index].tag.data(), sealed.data() + kPageSize - kMacSize, kMacSize);
+  durable_ = std::min<std::uint64_t>(durable_, index);
+  file_->write(frame_offset(index) + kFrameHeader, sealed);
+}
+
+// The page did not follow: a header alone is rewritten, and its MAC.
+void WalFile::flush_pending() {
+  if (!pending_) return;
+  Pending pending = *pending_;
+  pending_.reset();
+  if (pending.index >= frames_.size()) return;  // a header without a page is no frame yet
+  Frame& known = frames_[pending.index];
+  FrameHeader header = masked(pending.header, pending.index);
+  durable_ = std::min<std::uint64_t>(durable_, pending.index);
+  known.mac =
+      frame_mac(generation_, pending.index, durable_, header, known.tag, mac_before(pending.index));
+  base::Writer trailer;
+  trailer.u64(durable_);
+  trailer.raw(known.mac);
+  file_->write(frame_offset(pending.index), header);
+  file_->write(frame_offset(pending.index) + kFrame, trailer.bytes());
+}
+
+void WalFile::truncate(std::uint64_t size) {
+  pending_.reset();
+  if (size < kHeader) {
+    file_->truncate(0);
+    frames_.clear();
+    durable_ = 0;
+    has_header_ = false;
+    return;
+  }
+  std::size_t count = static_cast<std::size_t>((size - kHeader) / kFrame);
+  if (count >= frames_.size()) return;
+  frames_.resize(count);
+  durable_ = std::min<std::uint64_t>(durable_, count);
+  file_->truncate(frame_offset(count));
+}
+
+void WalFile::sync() {
+  flush_pending();
+  file_->sync();
+  durable_ = frames_.size();
+}
+
+}  // namespace holdfast::store

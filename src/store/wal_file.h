@@ -1,0 +1,72 @@
+#pragma once
+
+#include "src/store/page_codec.h"
+
+namespace holdfast::store {
+
+// SQLite's write-ahead log as it lies on disk: sealed frames under a chain of MACs.
+//
+// SQLite believes in a file of a 32-byte header and frames of 24 + 4096 bytes. On disk there are
+// two places for the header (written in turn, so that a torn header never hides a valid one) and
+// frames of 24 + 4096 + 24 bytes; docs/formats.md has the grammar. Each frame is authenticated
+// together with the log's generation, its index, the frame before it, and how many frames were
+// durable when it was written. The last number tells damage from a power cut: a broken frame that
+// was durable is an error, a broken tail that was not ends the log there.
+//
+// Not thread-safe: its owner (vfs.cc) locks.
+class WalFile {
+ public:
+  static constexpr std::size_t kHeader = 32;
+  static constexpr std::size_t kFrameHeader = 24;
+  static constexpr std::size_t kFrame = kFrameHeader + kPageSize;
+
+  // Reads and checks what is there. Throws Error(corrupt) where durable frames are damaged.
+  WalFile(std::unique_ptr<base::File> file, PageCodec& codec);
+
+  std::uint64_t size() const;
+  // The bytes at SQLite's offset; false (and zeros) where they lie behind the end. `raw` gives the
+  // sealed page instead of the plain one, for a checkpoint to copy.
+  [[nodiscard]] bool read(std::uint64_t offset, std::span<std::uint8_t> out, bool raw);
+  void write(std::uint64_t offset, ByteView bytes);
+  void truncate(std::uint64_t size);
+  void sync();
+
+ private:
+  using FrameHeader = std::array<std::uint8_t, kFrameHeader>;
+  struct Frame {
+    std::uint32_t page = 0;
+    Mac tag{};  // of the sealed page
+    Mac mac{};
+  };
+  struct Pending {  // a frame header whose page may be the next write
+    std::size_t index;
+    FrameHeader header;
+  };
+  struct OnDisk;
+
+  void scan();
+  bool load_header(std::size_t place);
+  bool check(const OnDisk& frame, std::uint64_t generation, std::size_t index,
+             const Mac& before) const;
+  void check_lost_frames(std::size_t first_bad, std::size_t count);
+  void write_header(ByteView header);
+  void append(const Pending& pending, const std::uint8_t* page);
+  void rewrite_page(std::size_t index, const std::uint8_t* page);
+  void flush_pending();
+  Mac frame_mac(std::uint64_t generation, std::size_t index, std::uint64_t durable,
+                ByteView masked_header, ByteView tag, const Mac& before) const;
+  Mac mac_before(std::size_t index) const { return index == 0 ? Mac{} : frames_[index - 1].mac; }
+  FrameHeader masked(const FrameHeader& header, std::size_t index);
+
+  std::unique_ptr<base::File> file_;
+  PageCodec& codec_;
+  bool has_header_ = false;
+  std::array<std::uint8_t, kHeader> header_{};
+  std::size_t place_ = 1;  // of the current header; the next goes to the other
+  std::uint64_t generation_ = 0;
+  std::uint64_t durable_ = 0;
+  std::vector<Frame> frames_;
+  std::optional<Pending> pending_;
+};
+
+}  // namespace holdfast::store

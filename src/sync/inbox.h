@@ -1,0 +1,45 @@
+#pragma once
+
+#include "src/sync/outbox.h"
+#include "src/wire/messages.h"
+
+namespace holdfast::sync {
+
+struct InboxCounts {
+  std::uint64_t applied = 0;  // change sets
+  std::uint64_t waiting = 0;
+  std::uint64_t batches = 0;
+  std::uint64_t confirmed = 0;  // own change sets found in the log
+  std::vector<std::string> rejected;
+};
+
+// Takes batches in: from the relay's log, whose chain it recomputes, or from a package.
+class Inbox {
+ public:
+  Inbox(store::Engine& engine, Membership& membership, Outbox& outbox)
+      : engine_(engine), membership_(membership), outbox_(outbox) {}
+
+  // A page of the log, all of it and the new place in one transaction. Throws Error(protocol) where
+  // it does not continue what is here, Error(fork) where histories have split.
+  void take_page(const wire::LogPage& page, InboxCounts& counts);
+  // Own batches that the relay stored right behind our place: no need to fetch them back.
+  void take_confirmed(const wire::PushAnswer& answer, const std::vector<OutboxBatch>& sent,
+                      InboxCounts& counts);
+  // A batch outside the log.
+  void take_loose(ByteView batch, InboxCounts& counts);
+  // Tries again what could not be taken when it came.
+  void retry_held(InboxCounts& counts);
+
+ private:
+  void take_next(ByteView batch, InboxCounts& counts);
+  void take_own(const wire::BatchHeader& header, ByteView batch, InboxCounts& counts);
+  void apply(const OpenedBatch& batch, InboxCounts& counts);
+  void check_seen(const LogPosition& seen) const;
+  void advance(const base::Id16& device, ByteView batch, const std::string& held_for);
+
+  store::Engine& engine_;
+  Membership& membership_;
+  Outbox& outbox_;
+};
+
+}  // namespace holdfast::sync

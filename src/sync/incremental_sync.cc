@@ -1,0 +1,180 @@
+#include "holdfast/incremental_sync.h"
+
+#include "holdfast/conflict_resolver.h"
+#include "src/model/change_codec.h"
+#include "src/model/path.h"
+#include "src/sync/session.h"
+
+namespace holdfast {
+namespace {
+
+constexpr std::size_t kPackageBytes = 64u << 20;  // of one prepare_sync_package
+constexpr std::int64_t kWaitStepMs = 100;         // how soon a wait notices that it is cancelled
+
+const char* kind_name(model::OpKind kind) {
+  switch (kind) {
+    case model::OpKind::set: return "set";
+    case model::OpKind::unset: return "unset";
+    case model::OpKind::remove: return "remove";
+    case model::OpKind::keep: return "keep";
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+IncrementalSync::IncrementalSync(EncryptedLocalStore& store) : store_(&store), states_(store) {}
+
+SyncResult IncrementalSync::sync(const std::function<void(const SyncProgress&)>& progress) {
+  std::lock_guard running(running_);
+  cancelled_ = false;
+  store::Engine& engine = store_->engine();
+  sync::Membership membership(engine);
+  membership.require();
+  std::optional<std::string> relay = membership.relay();
+  if (!relay || !membership.log()) {
+    throw Error(ErrorCode::invalid_argument, "no relay is chosen yet: choose one first");
+  }
+  if (!engine.environment().network) {
+    throw Error(ErrorCode::invalid_argument, "this store was opened without a network");
+  }
+  std::int64_t start = engine.environment().clock->monotonic_ms();
+  SyncMetadata before = states_.metadata();
+  states_.transition(SyncState::syncing, before);
+  SyncResult result;
+  try {
+    result = run(*relay, progress);
+  } catch (const std::exception& error) {
+    SyncMetadata failed = states_.metadata();
+    failed.error_message = error.what();
+    try {
+      states_.transition(SyncState::error, failed);
+    } catch (const Error&) {
+      // The store is what failed: the first error says why.
+    }
+    throw;
+  }
+  result.duration_ms = engine.environment().clock->monotonic_ms() - start;
+  SyncMetadata after = states_.metadata();
+  after.items_synced += result.applied + result.sent;
+  after.sync_duration_ms = result.duration_ms;
+  after.error_message = result.message;
+  if (!result.error) after.last_sync_timestamp = engine.environment().clock->now_ms();
+  states_.transition(result.state, after);
+  return result;
+}
+
+SyncResult IncrementalSync::run(const std::string& relay,
+                                const std::function<void(const SyncProgress&)>& progress) {
+  store::Engine& engine = store_->engine();
+  const base::Environment& world = engine.environment();
+  sync::Session session(engine, relay, *world.random);
+  for (;;) {
+    if (cancelled_) session.cancel();
+    sync::Session::Next next = session.next();
+    if (next == sync::Session::Next::done) break;
+    if (next == sync::Session::Next::wait) {
+      std::int64_t until = world.clock->monotonic_ms() + session.wait_ms();
+      while (!cancelled_ && world.clock->monotonic_ms() < until) {
+        world.clock->sleep_ms(std::min(kWaitStepMs, until - world.clock->monotonic_ms()));
+      }
+      session.waited();
+      continue;
+    }
+    session.deliver(world.network->perform(session.request()));
+    if (progress) progress(session.progress());
+  }
+  SyncResult result;
+  result.applied = session.counts().applied;
+  result.sent = session.counts().confirmed;
+  result.rejected = session.counts().rejected;
+  result.conflicts_pending = ConflictResolver(*store_).count_pending();
+  if (session.failure()) {
+    result.error = session.failure()->code();
+    result.message = session.failure()->what();
+    bool offline =
+        sync::worth_retrying(*session.failure()) || *result.error == ErrorCode::cancelled;
+    result.state = offline ? SyncState::offline : SyncState::error;
+  } else {
+    result.state = result.conflicts_pending > 0 ? SyncState::conflict : SyncState::up_to_date;
+  }
+  return result;
+}
+
+SyncPackage IncrementalSync::prepare_sync_package() {
+  store::Engine& engine = store_->engine();
+  sync::Membership membership(engine);
+  membership.require();
+  sync::Outbox outbox(engine, membership);
+  outbox.seal();
+  SyncPackage package;
+  for (sync::OutboxBatch& batch : outbox.list(kPackageBytes, true)) {
+    package.push_back(std::move(batch.body));
+  }
+  return package;
+}
+
+void IncrementalSync::mark_delivered(const SyncPackage& package) {
+  store::Engine& engine = store_->engine();
+  sync::Membership membership(engine);
+  sync::Outbox outbox(engine, membership);
+  store::Engine::Transaction transaction(engine);
+  for (const Bytes& batch : package) outbox.mark_delivered(wire::decode_batch_header(batch).batch);
+  transaction.commit();
+}
+
+ApplyResult IncrementalSync::apply_remote_changes(const SyncPackage& package) {
+  store::Engine& engine = store_->engine();
+  sync::Membership membership(engine);
+  membership.require();
+  sync::Outbox outbox(engine, membership);
+  sync::Inbox inbox(engine, membership, outbox);
+  sync::InboxCounts counts;
+  for (const Bytes& batch : package) inbox.take_loose(batch, counts);
+  ApplyResult result;
+  result.applied = counts.applied;
+  result.waiting = counts.waiting;
+  result.rejected = std::move(counts.rejected);
+  result.conflicts = ConflictResolver(*store_).conflicts(true);
+  if (states_.state() == SyncState::up_to_date && !result.conflicts.empty()) {
+    states_.transition(SyncState::conflict);
+  }
+  return result;
+}
+
+std::vector<LocalChange> IncrementalSync::get_local_changes(std::uint64_t since) const {
+  store::Engine& engine = store_->engine();
+  std::lock_guard lock(engine.mutex());
+  sync::Membership membership(engine);
+  std::vector<LocalChange> out;
+  auto add = [&](const model::ChangeSet& change) {
+    if (change.sequence <= since) return;
+    for (const model::Op& op : change.ops) {
+      out.push_back({change.sequence, change.hlc.ms(), op.collection, op.record,
+                     model::display_path(op.path), kind_name(op.kind)});
+    }
+  };
+  if (membership.in_vault()) {
+    for (const sync::OutboxBatch& batch : sync::Outbox(engine, membership).list(SIZE_MAX, false)) {
+      if (batch.last <= since) continue;
+      for (const model::ChangeSet& change : sync::open_batch(batch.body, membership).changes) {
+        add(change);
+      }
+    }
+  }
+  store::Statement query(engine.database().connection().prepare(
+      "SELECT body FROM change WHERE sequence > ? ORDER BY sequence"));
+  query.bind(since);
+  while (query.step()) {
+    add(model::decode_changes(query.blob(0), engine.identity().id).front());
+  }
+  return out;
+}
+
+std::uint64_t IncrementalSync::count_pending() const {
+  store::Engine& engine = store_->engine();
+  sync::Membership membership(engine);
+  return sync::Outbox(engine, membership).count_changes();
+}
+
+}  // namespace holdfast

@@ -1,0 +1,140 @@
+#include "src/sync/outbox.h"
+
+#include "src/model/change_codec.h"
+
+namespace holdfast::sync {
+namespace {
+
+using store::Statement;
+
+constexpr std::size_t kBatchBytes = 900 * 1024;  // of change sets, so that the sealed batch fits
+constexpr std::size_t kBatchChanges = 10'000;
+
+OutboxBatch row_of(const Statement& query) {
+  OutboxBatch out;
+  out.batch = base::Reader(query.blob(0), "a batch id").array<16>();
+  out.first = static_cast<std::uint64_t>(query.integer(1));
+  out.last = static_cast<std::uint64_t>(query.integer(2));
+  out.body = base::to_bytes(query.blob(3));
+  return out;
+}
+
+}  // namespace
+
+base::Hash32 device_leaf(store::Engine& engine, const base::Id16& device) {
+  Statement query(engine.database().connection().prepare("SELECT leaf FROM device WHERE id = ?"));
+  query.bind(ByteView(device));
+  if (!query.step() || query.is_null(0)) return {};
+  return base::Reader(query.blob(0), "a leaf").array<32>();
+}
+
+void set_device_leaf(store::Engine& engine, const base::Id16& device, const base::Hash32& leaf) {
+  std::uint64_t num = engine.records().index_of(device);
+  Statement(engine.database().connection().prepare("UPDATE device SET leaf = ? WHERE num = ?"))
+      .bind(ByteView(leaf))
+      .bind(num)
+      .run();
+}
+
+void Outbox::seal() {
+  while (seal_one()) {
+  }
+}
+
+bool Outbox::seal_one() {
+  store::Engine::Transaction transaction(engine_);
+  store::Connection& db = engine_.database().connection();
+  std::vector<model::ChangeSet> changes;
+  {
+    Statement query(db.prepare("SELECT body FROM change ORDER BY sequence"));
+    std::size_t total = 0;
+    while (changes.size() < kBatchChanges && query.step()) {
+      ByteView body = query.blob(0);
+      if (!changes.empty() && total + body.size() > kBatchBytes) break;
+      total += body.size();
+      changes.push_back(model::decode_changes(body, engine_.identity().id).front());
+    }
+  }
+  if (!changes.empty()) {
+    BatchContent content;
+    content.first = changes.front().sequence;
+    content.last = changes.back().sequence;
+    if (membership_.log()) content.seen = *membership_.log();
+    content.control_head = membership_.control().head();
+    content.changes = model::encode_changes(changes);
+    Bytes body = seal_batch(content, last_leaf(), membership_, engine_.identity(),
+                            *engine_.environment().random);
+    base::Id16 id = wire::decode_batch_header(body).batch;
+    Statement(db.prepare("INSERT INTO outbox(batch_id, first, last, body) VALUES(?, ?, ?, ?)"))
+        .bind(ByteView(id))
+        .bind(content.first)
+        .bind(content.last)
+        .bind(body)
+        .run();
+    Statement(db.prepare("DELETE FROM change WHERE sequence <= ?")).bind(content.last).run();
+  }
+  transaction.commit();
+  return !changes.empty();
+}
+
+base::Hash32 Outbox::last_leaf() const {
+  Statement query(
+      engine_.database().connection().prepare("SELECT body FROM outbox ORDER BY num DESC LIMIT 1"));
+  if (query.step()) return wire::leaf_of(query.blob(0));
+  return device_leaf(engine_, engine_.identity().id);
+}
+
+std::vector<OutboxBatch> Outbox::list(std::size_t bytes, bool undelivered_only) const {
+  std::lock_guard lock(engine_.mutex());
+  std::vector<OutboxBatch> out;
+  std::size_t total = 0;
+  Statement query(engine_.database().connection().prepare(
+      "SELECT batch_id, first, last, body FROM outbox WHERE delivered <= ? ORDER BY num"));
+  query.bind(undelivered_only ? 0 : 1);
+  while (query.step()) {
+    OutboxBatch batch = row_of(query);
+    if (!out.empty() && total + batch.body.size() > bytes) break;
+    total += batch.body.size();
+    out.push_back(std::move(batch));
+  }
+  return out;
+}
+
+std::uint64_t Outbox::count_batches() const {
+  std::lock_guard lock(engine_.mutex());
+  Statement query(engine_.database().connection().prepare("SELECT count(*) FROM outbox"));
+  query.step();
+  return static_cast<std::uint64_t>(query.integer(0));
+}
+
+std::uint64_t Outbox::count_changes() const {
+  std::lock_guard lock(engine_.mutex());
+  Statement query(
+      engine_.database().connection().prepare("SELECT (SELECT count(*) FROM change) + (SELECT "
+                                              "coalesce(sum(last - first + 1), 0) FROM outbox)"));
+  query.step();
+  return static_cast<std::uint64_t>(query.integer(0));
+}
+
+void Outbox::mark_delivered(const base::Id16& batch) {
+  Statement(
+      engine_.database().connection().prepare("UPDATE outbox SET delivered = 1 WHERE batch_id = ?"))
+      .bind(ByteView(batch))
+      .run();
+}
+
+std::optional<OutboxBatch> Outbox::confirm(const base::Id16& batch) {
+  store::Connection& db = engine_.database().connection();
+  std::optional<OutboxBatch> out;
+  {
+    Statement query(
+        db.prepare("SELECT batch_id, first, last, body FROM outbox WHERE batch_id = ?"));
+    query.bind(ByteView(batch));
+    if (query.step()) out = row_of(query);
+  }
+  if (out)
+    Statement(db.prepare("DELETE FROM outbox WHERE batch_id = ?")).bind(ByteView(batch)).run();
+  return out;
+}
+
+}  // namespace holdfast::sync

@@ -1,0 +1,42 @@
+#pragma once
+
+#include "src/sync/sealing.h"
+
+namespace holdfast::sync {
+
+// This device's batches that the relay has not confirmed: sealed and durable before they are first
+// sent, and sent again as the same bytes until they are.
+struct OutboxBatch {
+  base::Id16 batch{};
+  std::uint64_t first = 0;
+  std::uint64_t last = 0;
+  Bytes body;
+};
+
+class Outbox {
+ public:
+  Outbox(store::Engine& engine, const Membership& membership)
+      : engine_(engine), membership_(membership) {}
+
+  // Seals all changes that are not in a batch yet, in one transaction a batch.
+  void seal();
+  // In order; at most about `bytes`, at least one where there is one.
+  std::vector<OutboxBatch> list(std::size_t bytes, bool undelivered_only = false) const;
+  std::uint64_t count_batches() const;
+  std::uint64_t count_changes() const;  // sealed or not
+  void mark_delivered(const base::Id16& batch);
+  // The batch is in the log: takes it out. Nothing where it is not here.
+  std::optional<OutboxBatch> confirm(const base::Id16& batch);
+
+ private:
+  bool seal_one();
+  base::Hash32 last_leaf() const;
+  store::Engine& engine_;
+  const Membership& membership_;
+};
+
+// The leaf of a device's last batch in the log, zero before the first.
+base::Hash32 device_leaf(store::Engine& engine, const base::Id16& device);
+void set_device_leaf(store::Engine& engine, const base::Id16& device, const base::Hash32& leaf);
+
+}  // namespace holdfast::sync

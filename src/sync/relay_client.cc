@@ -1,0 +1,123 @@
+#include "src/sync/relay_client.h"
+
+#include <algorithm>
+
+#include "holdfast/error.h"
+
+namespace holdfast::sync {
+namespace {
+
+// The relay's words are not to be trusted: printable ASCII, and not many.
+std::string quoted(ByteView body) {
+  std::string out;
+  for (std::uint8_t byte : body.first(std::min<std::size_t>(body.size(), 200))) {
+    if (byte >= ' ' && byte < 0x7f) out += static_cast<char>(byte);
+  }
+  return out.empty() ? "no reason given" : out;
+}
+
+}  // namespace
+
+std::string check_relay_url(const std::string& given) {
+  std::string url = given;
+  while (!url.empty() && url.back() == '/') url.pop_back();
+  bool https = url.starts_with("https://");
+  bool http = url.starts_with("http://");
+  std::string host = https ? url.substr(8) : http ? url.substr(7) : "";
+  host = host.substr(0, host.find('/'));
+  bool printable = std::all_of(url.begin(), url.end(), [](char c) { return c > ' ' && c < 0x7f; });
+  if (host.empty() || !printable || url.size() > 500 ||
+      url.find_first_of("@?#") != std::string::npos) {
+    throw Error(ErrorCode::invalid_argument,
+                "'" + given + "' is no relay's URL: write it like https://relay.example");
+  }
+  std::string name =
+      host.starts_with('[') ? host.substr(0, host.find(']') + 1) : host.substr(0, host.find(':'));
+  bool loopback = name == "localhost" || name == "127.0.0.1" || name == "[::1]";
+  if (http && !loopback) {
+    throw Error(ErrorCode::invalid_argument,
+                "plain http:// is for a relay on this machine only: use https://");
+  }
+  return url;
+}
+
+base::HttpRequest RelayClient::call(const char* method, const std::string& path, Bytes body) const {
+  return {method, url_ + path, token_, std::move(body)};
+}
+
+base::HttpRequest RelayClient::vault_call(const char* method, const std::string& path,
+                                          Bytes body) const {
+  return call(method, "/v1/vaults/" + base::to_hex(vault_) + path, std::move(body));
+}
+
+base::HttpRequest RelayClient::create_vault(ByteView genesis) const {
+  return call("POST", "/v1/vaults", base::to_bytes(genesis));
+}
+
+base::HttpRequest RelayClient::challenge() const { return call("POST", "/v1/session/challenge"); }
+
+base::HttpRequest RelayClient::session(const crypto::SigningKey& key, ByteView nonce) const {
+  wire::SessionRequest request;
+  request.vault = vault_;
+  request.signer = key.public_key();
+  request.nonce = base::to_bytes(nonce);
+  request.origin = url_;
+  request.signature = key.sign(
+      wire::signed_message(wire::kSignSession, vault_, wire::session_message(nonce, url_)));
+  return call("POST", "/v1/session", wire::encode(request));
+}
+
+void RelayClient::accept_session(ByteView answer) {
+  token_ = wire::decode_session_answer(answer).token;
+}
+
+base::HttpRequest RelayClient::get_control(std::uint64_t after) const {
+  return vault_call("GET", "/control?after=" + std::to_string(after));
+}
+
+base::HttpRequest RelayClient::post_control(const base::Hash32& head, ByteView record) const {
+  return vault_call("POST", "/control",
+                    wire::encode(wire::ControlPost{head, base::to_bytes(record)}));
+}
+
+base::HttpRequest RelayClient::push(const std::vector<Bytes>& batches) const {
+  return vault_call("POST", "/batches", wire::encode_list(batches));
+}
+
+base::HttpRequest RelayClient::get_log(std::uint64_t after) const {
+  return vault_call("GET", "/log?after=" + std::to_string(after) + "&bytes=2097152");
+}
+
+base::HttpRequest RelayClient::get_mail(const base::Id16& slot) const {
+  return call("GET", "/v1/mailbox/" + base::to_hex(slot));
+}
+
+base::HttpRequest RelayClient::put_mail(const base::Id16& slot, ByteView body) const {
+  return call("PUT", "/v1/mailbox/" + base::to_hex(slot), base::to_bytes(body));
+}
+
+void check_answer(const base::HttpResponse& response) {
+  std::string reason = "(" + std::to_string(response.status) + ": " + quoted(response.body) + ")";
+  switch (response.status) {
+    case 200: return;
+    case 0:
+      throw Error(ErrorCode::unreachable, "the relay cannot be reached now (" +
+                                              quoted(base::view(response.error)) +
+                                              "): what you change is kept and syncs later");
+    case 401:
+    case 403: throw Error(ErrorCode::refused, "the relay refuses this device " + reason);
+    case 404: throw Error(ErrorCode::not_found, "the relay does not have it " + reason);
+    case 409: throw Error(ErrorCode::exists, "the relay has something else there " + reason);
+    case 429:
+    case 502:
+    case 503:
+    case 504: throw Error(ErrorCode::busy, "the relay is busy: try again later " + reason);
+    default: throw Error(ErrorCode::protocol, "the relay answered what no relay would " + reason);
+  }
+}
+
+bool worth_retrying(const Error& error) {
+  return error.code() == ErrorCode::unreachable || error.code() == ErrorCode::busy;
+}
+
+}  // namespace holdfast::sync

@@ -1,0 +1,50 @@
+#pragma once
+
+// The relay's calls as requests and checked answers; who sends them, and when, is somebody else's.
+
+#include "holdfast/error.h"
+#include "src/base/environment.h"
+#include "src/crypto/keys.h"
+#include "src/wire/messages.h"
+
+namespace holdfast::sync {
+
+// Normalises a relay's URL. Throws Error(invalid_argument) for anything but https://, or http:// to
+// loopback.
+std::string check_relay_url(const std::string& url);
+
+class RelayClient {
+ public:
+  explicit RelayClient(std::string url) : url_(std::move(url)) {}
+  const std::string& url() const { return url_; }
+  void set_vault(const base::Hash32& vault) { vault_ = vault; }
+  bool signed_in() const { return !token_.empty(); }
+  void forget_token() { token_.clear(); }
+
+  base::HttpRequest create_vault(ByteView genesis) const;
+  base::HttpRequest challenge() const;
+  base::HttpRequest session(const crypto::SigningKey& key, ByteView nonce) const;
+  void accept_session(ByteView answer);
+  base::HttpRequest get_control(std::uint64_t after) const;
+  base::HttpRequest post_control(const base::Hash32& head, ByteView record) const;
+  base::HttpRequest push(const std::vector<Bytes>& batches) const;
+  base::HttpRequest get_log(std::uint64_t after) const;
+  base::HttpRequest get_mail(const base::Id16& slot) const;
+  base::HttpRequest put_mail(const base::Id16& slot, ByteView body) const;
+
+ private:
+  base::HttpRequest call(const char* method, const std::string& path, Bytes body = {}) const;
+  base::HttpRequest vault_call(const char* method, const std::string& path, Bytes body = {}) const;
+
+  std::string url_;
+  base::Hash32 vault_{};
+  std::string token_;
+};
+
+// Throws what an answer other than 200 means: unreachable, busy, refused, not_found, exists,
+// protocol.
+void check_answer(const base::HttpResponse& response);
+// Whether the same request may work a little later.
+bool worth_retrying(const Error& error);
+
+}  // namespace holdfast::sync

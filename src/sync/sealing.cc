@@ -1,0 +1,161 @@
+#include "src/sync/sealing.h"
+
+#include <zstd.h>
+
+#include "holdfast/error.h"
+#include "src/crypto/aead.h"
+#include "src/model/change_codec.h"
+
+namespace holdfast::sync {
+namespace {
+
+constexpr std::uint8_t kContentVersion = 1;
+constexpr int kCompression = 3;
+constexpr std::size_t kMaxContent = 8 << 20;
+constexpr std::string_view kKeyContext = "holdfast batch key v1";
+constexpr std::size_t kSignature = 64;
+
+Bytes encode_content(const BatchContent& content) {
+  base::Writer out;
+  out.u8(kContentVersion);
+  out.varint(content.first);
+  out.varint(content.last);
+  out.raw(content.seen.log_id);
+  out.varint(content.seen.position);
+  out.raw(content.seen.chain);
+  out.raw(content.control_head);
+  out.raw(content.changes);
+  return out.take();
+}
+
+BatchContent decode_content(ByteView bytes) {
+  base::Reader in(bytes, "the inside of a batch");
+  if (in.u8() > kContentVersion) {
+    throw Error(ErrorCode::newer_version,
+                "a device of this vault runs a newer version of the app: update this one");
+  }
+  BatchContent content;
+  content.first = in.varint();
+  content.last = in.varint();
+  content.seen.log_id = in.array<16>();
+  content.seen.position = in.varint();
+  content.seen.chain = in.array<32>();
+  content.control_head = in.array<32>();
+  content.changes = base::to_bytes(in.rest());
+  return content;
+}
+
+Bytes compress(ByteView bytes) {
+  Bytes out(ZSTD_compressBound(bytes.size()));
+  std::size_t size =
+      ZSTD_compress(out.data(), out.size(), bytes.data(), bytes.size(), kCompression);
+  if (ZSTD_isError(size)) throw std::bad_alloc();
+  out.resize(size);
+  return out;
+}
+
+Bytes decompress(ByteView bytes) {
+  unsigned long long size = ZSTD_getFrameContentSize(bytes.data(), bytes.size());
+  if (size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR || size > kMaxContent) {
+    throw Error(ErrorCode::malformed, "a batch is malformed: its inside is too large");
+  }
+  Bytes out(static_cast<std::size_t>(size));
+  std::size_t got = ZSTD_decompress(out.data(), out.size(), bytes.data(), bytes.size());
+  if (ZSTD_isError(got) || got != out.size()) {
+    throw Error(ErrorCode::malformed, "a batch is malformed: it does not decompress");
+  }
+  return out;
+}
+
+// The key depends on every field of the header but the salt and the commitment, which follow from
+// it.
+crypto::Committed batch_key(const wire::BatchHeader& header, ByteView epoch_key) {
+  base::Writer context;
+  context.sized(kKeyContext);
+  context.raw(ByteView(wire::encode(header)).first(wire::BatchHeader::kSize - 48));
+  return crypto::derive_committed(epoch_key, header.salt, context.bytes());
+}
+
+Bytes signed_part(ByteView header, ByteView content) {
+  base::Writer out;
+  out.sized(header);
+  out.raw(content);
+  return out.take();
+}
+
+}  // namespace
+
+Bytes seal_batch(const BatchContent& content, const base::Hash32& previous_leaf,
+                 const Membership& membership, const store::Identity& identity,
+                 base::Random& random) {
+  wire::BatchHeader header;
+  header.vault = membership.vault();
+  random.fill(header.batch);
+  header.device = identity.id;
+  header.previous = previous_leaf;
+  header.epoch = membership.control().epoch();
+  random.fill(header.salt);
+  crypto::Committed key = batch_key(header, membership.epoch_key(header.epoch).view());
+  header.commitment = key.commitment;
+  Bytes head = wire::encode(header);
+
+  Bytes inside = encode_content(content);
+  auto signature = identity.sign.sign(
+      wire::signed_message(wire::kSignBatch, header.vault, signed_part(head, inside)));
+  Bytes compressed = compress(inside);
+  base::Writer plain;
+  plain.raw(signature);
+  plain.u32(static_cast<std::uint32_t>(compressed.size()));
+  plain.raw(compressed);
+  std::size_t size = wire::padded_size(head.size() + plain.size() + crypto::kTagSize);
+  if (size > wire::kMaxBatch) {
+    throw Error(ErrorCode::too_large, "a change does not fit into one batch");
+  }
+  Bytes padded = plain.take();
+  padded.resize(size - head.size() - crypto::kTagSize);
+  Bytes sealed = crypto::seal_once(key.key.view(), head, padded);
+  head.insert(head.end(), sealed.begin(), sealed.end());
+  return head;
+}
+
+OpenedBatch open_batch(ByteView batch, const Membership& membership) {
+  OpenedBatch out;
+  out.header = wire::decode_batch_header(batch);
+  if (out.header.vault != membership.vault()) {
+    throw Error(ErrorCode::protocol, "a batch is of another vault");
+  }
+  const wire::EnrolledDevice* author = membership.control().device(out.header.device);
+  if (!author) {
+    throw Error(
+        ErrorCode::not_found,
+        "a batch is by a device that this one does not know yet: sync with the relay first");
+  }
+  crypto::Committed key = batch_key(out.header, membership.epoch_key(out.header.epoch).view());
+  if (!crypto::equal(key.commitment, out.header.commitment)) {
+    throw Error(ErrorCode::protocol, "a batch is not sealed under the vault's key");
+  }
+  ByteView head = batch.first(wire::BatchHeader::kSize);
+  std::optional<crypto::Secret> plain =
+      crypto::open_once(key.key.view(), head, batch.subspan(head.size()));
+  if (!plain) throw Error(ErrorCode::protocol, "a batch fails authentication");
+  base::Reader in(plain->view(), "a batch");
+  ByteView signature = in.raw(kSignature);
+  std::uint32_t size = in.u32();
+  Bytes inside = decompress(in.raw(size));
+  for (std::uint8_t byte : in.rest()) {
+    if (byte != 0) in.fail("its padding is not empty");
+  }
+  if (!wire::verify(author->sign, wire::kSignBatch, out.header.vault, signed_part(head, inside),
+                    signature)) {
+    throw Error(ErrorCode::protocol, "a batch is not signed by its author");
+  }
+  out.content = decode_content(inside);
+  out.changes = model::decode_changes(out.content.changes, out.header.device);
+  if (out.changes.front().sequence != out.content.first ||
+      out.changes.back().sequence != out.content.last) {
+    throw Error(ErrorCode::malformed, "a batch does not hold the change sets that it names");
+  }
+  return out;
+}
+
+}  // namespace holdfast::sync

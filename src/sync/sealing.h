@@ -1,0 +1,30 @@
+#pragma once
+
+#include "src/sync/membership.h"
+
+namespace holdfast::sync {
+
+// What a batch says inside, under its author's signature.
+struct BatchContent {
+  std::uint64_t first = 0;  // the author's change sets, first to last
+  std::uint64_t last = 0;
+  LogPosition seen;  // the author's view of the log when it sealed; makes forks evident
+  base::Hash32 control_head{};
+  Bytes changes;  // model::encode_changes
+};
+
+// Seals one batch of the engine's own device. Throws Error(too_large) where it does not fit.
+Bytes seal_batch(const BatchContent& content, const base::Hash32& previous_leaf,
+                 const Membership& membership, const store::Identity& identity,
+                 base::Random& random);
+
+struct OpenedBatch {
+  wire::BatchHeader header;
+  BatchContent content;
+  std::vector<model::ChangeSet> changes;
+};
+// Throws Error: malformed or protocol (not a valid batch of this vault), newer_version, not_found
+// (its author is not in the device list as known here).
+OpenedBatch open_batch(ByteView batch, const Membership& membership);
+
+}  // namespace holdfast::sync

@@ -1,0 +1,189 @@
+#include "src/sync/session.h"
+
+#include <algorithm>
+
+#include "holdfast/error.h"
+
+namespace holdfast::sync {
+namespace {
+
+constexpr int kAttempts = 4;
+constexpr int kListRefreshes = 3;
+constexpr std::int64_t kFirstBackoffMs = 300;
+constexpr std::int64_t kMaxBackoffMs = 30'000;
+constexpr std::size_t kPushBytes = 3 << 20;  // of batches in one request
+
+}  // namespace
+
+Session::Session(store::Engine& engine, const std::string& relay_url, base::Random& random)
+    : engine_(engine),
+      random_(random),
+      membership_(engine),
+      outbox_(engine, membership_),
+      inbox_(engine, membership_, outbox_),
+      client_(relay_url) {
+  membership_.require();
+  client_.set_vault(membership_.vault());
+}
+
+Session::Next Session::next() {
+  if (phase_ == Phase::done) return Next::done;
+  if (wait_ms_ > 0) return Next::wait;
+  if (!prepared_) prepare();
+  return phase_ == Phase::done ? Next::done : Next::request;
+}
+
+void Session::enter(Phase phase) {
+  phase_ = phase;
+  prepared_ = false;
+  attempts_ = 0;
+}
+
+void Session::prepare() {
+  prepared_ = true;
+  switch (phase_) {
+    case Phase::challenge: request_ = client_.challenge(); break;
+    case Phase::login: request_ = client_.session(engine_.identity().sign, nonce_); break;
+    case Phase::control: request_ = client_.get_control(membership_.control().count()); break;
+    case Phase::pull: request_ = client_.get_log(membership_.log()->position); break;
+    case Phase::push: {
+      outbox_.seal();
+      sent_ = outbox_.list(kPushBytes);
+      if (sent_.empty()) return enter(Phase::done);
+      std::vector<Bytes> bodies;
+      for (const OutboxBatch& batch : sent_) bodies.push_back(batch.body);
+      request_ = client_.push(bodies);
+      break;
+    }
+    case Phase::done: break;
+  }
+}
+
+void Session::deliver(const base::HttpResponse& response) {
+  try {
+    // A session that ran out is renewed once; a device that is refused for good stays refused.
+    if (response.status == 401 && client_.signed_in() && !renewed_) {
+      renewed_ = true;
+      client_.forget_token();
+      return enter(Phase::challenge);
+    }
+    check_answer(response);
+    bytes_ += response.body.size() + request_.body.size();
+    handle(response.body);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::io || error.code() == ErrorCode::corrupt) throw;
+    retry_or_fail(error, response.retry_after_ms);
+  }
+}
+
+// Full jitter over a capped exponential back-off: devices that failed together do not return
+// together.
+void Session::retry_or_fail(const Error& error, std::int64_t retry_after_ms) {
+  if (!worth_retrying(error) || ++attempts_ >= kAttempts) {
+    failure_ = error;
+    phase_ = Phase::done;
+    return;
+  }
+  std::int64_t cap = std::min(kMaxBackoffMs, kFirstBackoffMs << (attempts_ - 1));
+  std::int64_t jitter =
+      static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(cap))) + 1;
+  wait_ms_ = std::max(jitter, std::min(retry_after_ms, kMaxBackoffMs));
+}
+
+void Session::cancel() {
+  failure_ = Error(ErrorCode::cancelled, "the sync was cancelled; the next one goes on from here");
+  phase_ = Phase::done;
+}
+
+void Session::handle(ByteView body) {
+  switch (phase_) {
+    case Phase::challenge:
+      if (body.size() > 4096)
+        throw Error(ErrorCode::protocol, "the relay's challenge is too large");
+      nonce_ = base::to_bytes(body);
+      return enter(Phase::login);
+    case Phase::login: client_.accept_session(body); return enter(Phase::control);
+    case Phase::control: return on_control(body);
+    case Phase::pull: return on_page(body);
+    case Phase::push: return on_push(body);
+    case Phase::done: return;
+  }
+}
+
+void Session::on_control(ByteView body) {
+  std::vector<Bytes> records = wire::decode_list(body);
+  if (records.empty()) {
+    inbox_.retry_held(counts_);
+    return enter(Phase::pull);
+  }
+  store::Engine::Transaction transaction(engine_);
+  for (const Bytes& record : records) membership_.append_control(record);
+  transaction.commit();
+  enter(Phase::control);
+}
+
+void Session::on_page(ByteView body) {
+  wire::LogPage page = wire::decode_log_page(body);
+  // A device may have entered since the list was fetched: its batches need the newer list.
+  if (page.control_head != membership_.control().head()) {
+    if (++refreshed_ > kListRefreshes) {
+      throw Error(ErrorCode::protocol,
+                  "the relay shows an older list of the vault's devices than this device has seen: "
+                  "nothing was taken from it");
+    }
+    return enter(Phase::control);
+  }
+  to_receive_ = std::max(to_receive_, counts_.batches + page.batches.size());
+  inbox_.take_page(page, counts_);
+  to_receive_ = counts_.batches + (page.head - membership_.log()->position);
+  enter(page.head > membership_.log()->position ? Phase::pull : Phase::push);
+}
+
+void Session::on_push(ByteView body) {
+  using wire::PushStatus;
+  wire::PushAnswer answer = wire::decode_push_answer(body);
+  if (answer.items.size() != sent_.size() || answer.log_id != membership_.log()->log_id) {
+    throw Error(ErrorCode::protocol, "the relay's answer to a push does not fit it");
+  }
+  std::uint64_t before = membership_.log()->position;
+  inbox_.take_confirmed(answer, sent_, counts_);
+  std::uint64_t confirmed = membership_.log()->position - before;
+  pushed_ += confirmed;
+  if (confirmed == sent_.size()) return enter(Phase::push);
+  switch (answer.items[confirmed].status) {
+    case PushStatus::ok:
+    case PushStatus::duplicate:
+      if (answer.head <= membership_.log()->position) {
+        throw Error(ErrorCode::protocol,
+                    "the relay says that it stored what its log does not hold");
+      }
+      return enter(Phase::pull);  // others' batches came in between
+    case PushStatus::epoch_stale:
+      throw Error(ErrorCode::refused,
+                  "the vault uses a newer key than this device has: update the app");
+    case PushStatus::device_fork:
+      throw Error(ErrorCode::fork,
+                  "the relay holds other changes of this device than this store: the store was "
+                  "restored from a copy, or copied. Nothing was changed; enrol this copy as a new "
+                  "device");
+    case PushStatus::refused:
+      throw Error(ErrorCode::refused, "the relay refuses a batch of this device");
+  }
+}
+
+SyncProgress Session::progress() const {
+  SyncProgress out;
+  out.bytes = bytes_;
+  if (phase_ == Phase::pull) {
+    out.phase = SyncProgress::Phase::receiving;
+    out.items = counts_.batches;
+    out.total = to_receive_;
+  } else if (phase_ == Phase::push || phase_ == Phase::done) {
+    out.phase = SyncProgress::Phase::sending;
+    out.items = pushed_;
+    out.total = pushed_ + outbox_.count_batches();
+  }
+  return out;
+}
+
+}  // namespace holdfast::sync

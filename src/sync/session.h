@@ -1,0 +1,69 @@
+#pragma once
+
+#include <functional>
+
+#include "holdfast/incremental_sync.h"
+#include "src/sync/inbox.h"
+#include "src/sync/relay_client.h"
+
+namespace holdfast::sync {
+
+// One sync with the relay as a stepped state machine. It never blocks and sends nothing itself:
+// whoever drives it asks next() what to do, does it, and delivers what came back. So it runs over
+// libcurl, or by the thousand in one thread of a simulation.
+//
+//   next() == request   perform request(), then deliver() the response
+//   next() == wait      let wait_ms() pass, then call waited() and ask again
+//   next() == done      look at failure() and counts()
+class Session {
+ public:
+  enum class Next { request, wait, done };
+
+  Session(store::Engine& engine, const std::string& relay_url, base::Random& random);
+
+  Next next();
+  const base::HttpRequest& request() const { return request_; }
+  std::int64_t wait_ms() const { return wait_ms_; }
+  void waited() { wait_ms_ = 0; }
+  // Throws only what is wrong with the store itself (io, corrupt); the rest ends the session.
+  void deliver(const base::HttpResponse& response);
+  void cancel();
+
+  const std::optional<Error>& failure() const { return failure_; }
+  const InboxCounts& counts() const { return counts_; }
+  SyncProgress progress() const;
+
+ private:
+  enum class Phase { challenge, login, control, pull, push, done };
+
+  void prepare();
+  void handle(ByteView body);
+  void on_control(ByteView body);
+  void on_page(ByteView body);
+  void on_push(ByteView body);
+  void enter(Phase phase);
+  void retry_or_fail(const Error& error, std::int64_t retry_after_ms);
+
+  store::Engine& engine_;
+  base::Random& random_;
+  Membership membership_;
+  Outbox outbox_;
+  Inbox inbox_;
+  RelayClient client_;
+  Phase phase_ = Phase::challenge;
+  bool prepared_ = false;
+  base::HttpRequest request_;
+  Bytes nonce_;
+  std::vector<OutboxBatch> sent_;
+  std::int64_t wait_ms_ = 0;
+  int attempts_ = 0;      // at the request in hand
+  bool renewed_ = false;  // the session expired once already
+  int refreshed_ = 0;     // how often the device list was newer than the one just fetched
+  std::uint64_t to_receive_ = 0;
+  std::uint64_t bytes_ = 0;
+  std::uint64_t pushed_ = 0;
+  std::optional<Error> failure_;
+  InboxCounts counts_;
+};
+
+}  // namespace holdfast::sync
