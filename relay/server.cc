@@ -1,4 +1,9 @@
-// Boost 1.74's headers use these two without including them.
+// Boost 1.74's headers use <utility> and <coroutine> without including them: these two stay first.
+// clang-format off
+#include <utility>
+#include <coroutine>
+// clang-format on
+
 #include "relay/server.h"
 
 #include <spdlog/spdlog.h>
@@ -7,8 +12,6 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <chrono>
-#include <coroutine>
-#include <utility>
 
 #include "holdfast/error.h"
 

@@ -253,7 +253,7 @@ wire::PushAnswer::Item Service::push_one(const Hash32& vault_id, Vault& vault, c
   Hash32 leaf = wire::leaf_of(batch);
   ++vault.head;
   vault.chain = wire::chain_next(vault.chain, vault.head, leaf);
-  storage_.add_batch(vault_id, vault.head, header.batch, batch);
+  storage_.add_batch(vault_id, vault.head, header.batch, vault.chain, batch);
   storage_.set_device_leaf(vault_id, device, leaf);
   return {PushStatus::ok, vault.head};
 }
@@ -269,6 +269,8 @@ Response Service::log(const Session& session, const std::string& query) {
   page.control_head = vault.control_head;
   std::size_t room = std::min<std::uint64_t>(bytes, wire::kMaxResponse - wire::kMaxBatch - 1024);
   page.batches = storage_.batches(session.vault, after, room);
+  page.end_chain = storage_.chain_at(session.vault, after + page.batches.size())
+                       .value_or(wire::chain_start(vault.log_id));
   return answer(wire::encode(page));
 }
 

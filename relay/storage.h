@@ -34,10 +34,12 @@ class Storage {
 
   virtual std::optional<std::uint64_t> batch_position(const Hash32& vault, const Id16& batch) = 0;
   virtual void add_batch(const Hash32& vault, std::uint64_t position, const Id16& batch,
-                         ByteView body) = 0;
+                         const Hash32& chain, ByteView body) = 0;
   // Batches from `after` + 1 on, until their sizes pass `bytes`; at least one where there is one.
   virtual std::vector<Bytes> batches(const Hash32& vault, std::uint64_t after,
                                      std::size_t bytes) = 0;
+  // The chain behind a batch; nothing where there is none.
+  virtual std::optional<Hash32> chain_at(const Hash32& vault, std::uint64_t position) = 0;
   virtual Hash32 device_leaf(const Hash32& vault, const Id16& device) = 0;  // zero: none yet
   virtual void set_device_leaf(const Hash32& vault, const Id16& device, const Hash32& leaf) = 0;
 

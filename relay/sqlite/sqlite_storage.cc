@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS vault(vault_id BLOB PRIMARY KEY, log_id BLOB NOT NULL
   head INTEGER NOT NULL, chain BLOB NOT NULL, control_head BLOB NOT NULL,
   control_count INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batch(vault_id BLOB NOT NULL, position INTEGER NOT NULL,
-  batch_id BLOB NOT NULL, body BLOB NOT NULL);
+  batch_id BLOB NOT NULL, chain BLOB NOT NULL, body BLOB NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS batch_by_position ON batch(vault_id, position);
 CREATE UNIQUE INDEX IF NOT EXISTS batch_by_id ON batch(vault_id, batch_id);
 CREATE TABLE IF NOT EXISTS device(vault_id BLOB, device BLOB, leaf BLOB NOT NULL,
@@ -84,11 +84,12 @@ std::optional<std::uint64_t> SqliteStorage::batch_position(const Hash32& vault, 
 }
 
 void SqliteStorage::add_batch(const Hash32& vault, std::uint64_t position, const Id16& batch,
-                              ByteView body) {
-  Statement(db_.prepare("INSERT INTO batch VALUES(?, ?, ?, ?)"))
+                              const Hash32& chain, ByteView body) {
+  Statement(db_.prepare("INSERT INTO batch VALUES(?, ?, ?, ?, ?)"))
       .bind(ByteView(vault))
       .bind(position)
       .bind(ByteView(batch))
+      .bind(ByteView(chain))
       .bind(body)
       .run();
 }
@@ -107,6 +108,13 @@ std::vector<Bytes> SqliteStorage::batches(const Hash32& vault, std::uint64_t aft
     out.push_back(base::to_bytes(body));
   }
   return out;
+}
+
+std::optional<Hash32> SqliteStorage::chain_at(const Hash32& vault, std::uint64_t position) {
+  Statement query(db_.prepare("SELECT chain FROM batch WHERE vault_id = ? AND position = ?"));
+  query.bind(ByteView(vault)).bind(position);
+  if (!query.step()) return std::nullopt;
+  return array_of<32>(query.blob(0));
 }
 
 Hash32 SqliteStorage::device_leaf(const Hash32& vault, const Id16& device) {

@@ -15,8 +15,9 @@ class SqliteStorage : public Storage {
   void put_vault(const Hash32& id, const Vault& vault) override;
   std::optional<std::uint64_t> batch_position(const Hash32& vault, const Id16& batch) override;
   void add_batch(const Hash32& vault, std::uint64_t position, const Id16& batch,
-                 ByteView body) override;
+                 const Hash32& chain, ByteView body) override;
   std::vector<Bytes> batches(const Hash32& vault, std::uint64_t after, std::size_t bytes) override;
+  std::optional<Hash32> chain_at(const Hash32& vault, std::uint64_t position) override;
   Hash32 device_leaf(const Hash32& vault, const Id16& device) override;
   void set_device_leaf(const Hash32& vault, const Id16& device, const Hash32& leaf) override;
   void add_control(const Hash32& vault, std::uint64_t position, ByteView record) override;

@@ -31,6 +31,7 @@ void Inbox::take_page(const wire::LogPage& page, InboxCounts& counts) {
   if (page.head > log.position && page.batches.empty()) misfit("a part of it is missing");
   for (const Bytes& batch : page.batches) take_next(batch, counts);
   log = membership_.log().value();
+  if (log.chain != page.end_chain) misfit("its chain is another");
   if (log.position == page.head && log.chain != page.chain) misfit("its chain is another");
   transaction.commit();
 }
@@ -42,10 +43,9 @@ void Inbox::take_next(ByteView batch, InboxCounts& counts) {
   if (header.device == engine_.identity().id) {
     take_own(header, batch, counts);
   } else {
+    // An honest relay stores a device's batches in their order, and all of them.
+    if (header.previous != device_leaf(engine_, header.device)) misfit("a batch is missing");
     try {
-      if (header.previous != device_leaf(engine_, header.device)) {
-        throw Error(ErrorCode::protocol, "a batch does not follow its author's last one");
-      }
       OpenedBatch opened = open_batch(batch, membership_);
       check_seen(opened.content.seen);
       apply(opened, counts);

@@ -119,6 +119,7 @@ Bytes encode(const LogPage& page) {
   out.sized(page.checkpoint);
   out.raw(page.control_head);
   write_list(out, page.batches);
+  out.raw(page.end_chain);
   return out.take();
 }
 
@@ -132,6 +133,7 @@ LogPage decode_log_page(ByteView bytes) {
   page.checkpoint = base::to_bytes(in.sized());
   page.control_head = in.array<32>();
   page.batches = read_list(in);
+  page.end_chain = in.array<32>();
   in.expect_end();
   return page;
 }

@@ -64,6 +64,7 @@ struct LogPage {
   Bytes checkpoint;         // empty until there are checkpoints
   Hash32 control_head{};
   std::vector<Bytes> batches;
+  Hash32 end_chain{};  // behind the last of these batches
 };
 Bytes encode(const LogPage& page);
 LogPage decode_log_page(ByteView bytes);

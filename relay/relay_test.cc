@@ -1,0 +1,249 @@
+// The relay as a function, and the real server on a real port.
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <thread>
+
+#include "holdfast/error.h"
+#include "relay/server.h"
+#include "relay/sqlite/sqlite_storage.h"
+#include "src/base/fakes.h"
+
+namespace holdfast::relay {
+namespace {
+
+struct Rig {
+  base::FakeClock clock;
+  base::SeededRandom random{1};
+  SqliteStorage storage{":memory:"};
+  Service service{storage, clock, random, {"http://relay"}};
+
+  int status(const std::string& method, const std::string& target, Bytes body = {},
+             const std::string& token = "") {
+    return service.handle({method, target, token, std::move(body)}).status;
+  }
+};
+
+// A device that signs, without any of the code that decrypts.
+struct Signer {
+  explicit Signer(std::uint8_t fill) {
+    Bytes seed(32, fill);
+    crypto_sign_seed_keypair(pk.data(), sk.data(), seed.data());
+  }
+  std::array<std::uint8_t, 64> sign(std::string_view purpose, const Hash32& vault,
+                                    ByteView message) const {
+    Bytes whole = wire::signed_message(purpose, vault, message);
+    std::array<std::uint8_t, 64> out;
+    crypto_sign_detached(out.data(), nullptr, whole.data(), whole.size(), sk.data());
+    return out;
+  }
+  Bytes genesis() const {
+    wire::ControlRecord record;
+    record.device_sign = record.signer = pk;
+    record.signature = sign(wire::kSignControl, {}, wire::encode_unsigned(record));
+    return wire::encode(record);
+  }
+  Hash32 vault() const { return wire::sha256({genesis()}); }
+  Response sign_in(Rig& rig, const Hash32& vault,
+                   const std::string& origin = "http://relay") const {
+    Bytes nonce = rig.service.handle({"POST", "/v1/session/challenge", "", {}}).body;
+    wire::SessionRequest request;
+    request.vault = vault;
+    request.signer = pk;
+    request.nonce = nonce;
+    request.origin = origin;
+    request.signature = sign(wire::kSignSession, vault, wire::session_message(nonce, origin));
+    return rig.service.handle({"POST", "/v1/session", "", wire::encode(request)});
+  }
+  Bytes batch(std::uint8_t id, const Hash32& previous) const {
+    wire::BatchHeader header;
+    header.vault = vault();
+    header.batch[0] = id;
+    header.device = wire::device_id_of(pk);
+    header.previous = previous;
+    Bytes out = wire::encode(header);
+    out.resize(512, id);
+    return out;
+  }
+  Hash32 pk;
+  std::array<std::uint8_t, 64> sk;
+};
+
+std::string path_of(const Hash32& vault, const std::string& call) {
+  return "/v1/vaults/" + base::to_hex(vault) + "/" + call;
+}
+
+TEST(RelayService, AnswersUnknownAndMalformedRequests) {
+  Rig rig;
+  EXPECT_EQ(rig.status("GET", "/healthz"), 200);
+  EXPECT_EQ(rig.status("GET", "/"), 404);
+  EXPECT_EQ(rig.status("DELETE", "/v1/vaults"), 404);
+  EXPECT_EQ(rig.status("POST", "/v1/vaults", Bytes(100, 1)), 400);
+  EXPECT_EQ(rig.status("POST", "/v1/session", Bytes(10, 1)), 400);
+  EXPECT_EQ(rig.status("GET", "/v1/vaults/zz/log"), 404);
+  EXPECT_EQ(rig.status("GET", path_of({}, "log")), 401);
+  EXPECT_EQ(rig.status("GET", path_of({}, "log"), {}, "bogus"), 401);
+  EXPECT_EQ(rig.status("PUT", "/v1/mailbox/xyz"), 404);
+  EXPECT_EQ(rig.status("PUT", "/v1/mailbox/" + std::string(32, 'a'), Bytes(5000, 1)), 413);
+  base::SeededRandom random(4);
+  for (int i = 0; i < 500; ++i) {
+    Bytes body(random.below(300));
+    random.fill(body);
+    for (const char* target : {"/v1/vaults", "/v1/session"}) {
+      EXPECT_EQ(rig.status("POST", target, body), 400);
+    }
+  }
+}
+
+TEST(RelayService, SignsInOnlyDevicesOfTheVaultUnderItsOwnName) {
+  Rig rig;
+  Signer device(1), stranger(2);
+  ASSERT_EQ(rig.status("POST", "/v1/vaults", device.genesis()), 200);
+  EXPECT_EQ(device.sign_in(rig, device.vault()).status, 200);
+  EXPECT_EQ(stranger.sign_in(rig, device.vault()).status, 403);
+  EXPECT_EQ(device.sign_in(rig, device.vault(), "http://evil").status, 403);
+  EXPECT_EQ(stranger.sign_in(rig, stranger.vault()).status, 404);
+  // A session lasts a quarter of an hour, a challenge two minutes.
+  wire::SessionAnswer session =
+      wire::decode_session_answer(device.sign_in(rig, device.vault()).body);
+  EXPECT_EQ(rig.status("GET", path_of(device.vault(), "log"), {}, session.token), 200);
+  EXPECT_EQ(rig.status("GET", path_of(stranger.vault(), "log"), {}, session.token), 401);
+  rig.clock.advance_ms(16 * 60 * 1000);
+  EXPECT_EQ(rig.status("GET", path_of(device.vault(), "log"), {}, session.token), 401);
+}
+
+TEST(RelayService, PushesAreIdempotentAndOrderedPerDevice) {
+  Rig rig;
+  Signer device(1);
+  rig.status("POST", "/v1/vaults", device.genesis());
+  std::string token = wire::decode_session_answer(device.sign_in(rig, device.vault()).body).token;
+  auto push = [&](std::vector<Bytes> batches) {
+    return wire::decode_push_answer(
+        rig.service
+            .handle({"POST", path_of(device.vault(), "batches"), token, wire::encode_list(batches)})
+            .body);
+  };
+  Bytes one = device.batch(1, {});
+  Bytes two = device.batch(2, wire::leaf_of(one));
+  Bytes forked = device.batch(3, {});
+  using S = wire::PushStatus;
+  wire::PushAnswer first = push({one, two, one, forked, Bytes(512, 0)});
+  ASSERT_EQ(first.items.size(), 5u);
+  EXPECT_EQ(first.items[0].status, S::ok);
+  EXPECT_EQ(first.items[1].position, 2u);
+  EXPECT_EQ(first.items[2].status, S::duplicate);
+  EXPECT_EQ(first.items[2].position, 1u);
+  EXPECT_EQ(first.items[3].status, S::device_fork);
+  EXPECT_EQ(first.items[4].status, S::refused);
+  EXPECT_EQ(push({two, one}).head, 2u);
+  wire::LogPage page = wire::decode_log_page(
+      rig.service.handle({"GET", path_of(device.vault(), "log?after=1&bytes=1"), token, {}}).body);
+  EXPECT_EQ(page.batches, (std::vector<Bytes>{two}));
+  EXPECT_EQ(page.chain, first.chain);
+  EXPECT_EQ(rig.status("GET", path_of(device.vault(), "log?after=x"), {}, token), 400);
+  EXPECT_EQ(rig.status("GET", path_of(device.vault(), "log?after=99999999999999999999"), {}, token),
+            400);
+}
+
+TEST(RelayService, MailIsPutOnceAndExpires) {
+  Rig rig;
+  std::string slot = "/v1/mailbox/" + std::string(32, 'a');
+  EXPECT_EQ(rig.status("GET", slot), 404);
+  EXPECT_EQ(rig.status("PUT", slot, Bytes{1}), 200);
+  EXPECT_EQ(rig.status("PUT", slot, Bytes{2}), 409);
+  EXPECT_EQ(rig.service.handle({"GET", slot, "", {}}).body, Bytes{1});
+  rig.clock.advance_ms(61 * 60 * 1000);
+  EXPECT_EQ(rig.status("GET", slot), 404);
+  EXPECT_EQ(rig.status("PUT", slot, Bytes{2}), 200);
+}
+
+// The server on a port of this machine, with a thread of its own.
+struct Live {
+  Live() : thread([this] { server.run(rig.service); }) {}
+  ~Live() {
+    server.stop();
+    thread.join();
+  }
+  std::string url() const { return "http://127.0.0.1:" + std::to_string(server.port()); }
+  // Sends raw bytes and returns what comes back until the server closes or has answered.
+  std::string raw(const std::string& bytes) const {
+    int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(server.port());
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    EXPECT_GE(::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL), 0);
+    ::shutdown(fd, SHUT_WR);
+    std::string out;
+    char buffer[4096];
+    ssize_t n = 0;
+    while ((n = ::recv(fd, buffer, sizeof buffer, 0)) > 0)
+      out.append(buffer, static_cast<std::size_t>(n));
+    ::close(fd);
+    return out;
+  }
+  Rig rig;
+  Server server{ServerOptions{}};
+  std::thread thread;
+};
+
+TEST(RelayServer, ServesOverHttpAndSurvivesGarbage) {
+  Live live;
+  auto network = base::curl_network();
+  auto health = [&] { return network->perform({"GET", live.url() + "/healthz", "", {}}).status; };
+  EXPECT_EQ(health(), 200);
+  live.raw("");
+  live.raw("\r\n\r\n");
+  live.raw("GARBAGE\x01\x02\xff");
+  live.raw(std::string(100'000, 'A'));
+  live.raw("GET / HTTP/1.1\r\nX: " + std::string(20'000, 'b') + "\r\n\r\n");
+  live.raw("POST /v1/vaults HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n");
+  live.raw("POST /v1/vaults HTTP/1.1\r\nContent-Length: -1\r\n\r\nx");
+  live.raw("POST /v1/vaults HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n");
+  EXPECT_EQ(health(), 200);
+  EXPECT_EQ(network->perform({"POST", live.url() + "/v1/vaults", "", Bytes(1000, 7)}).status, 400);
+  EXPECT_EQ(
+      network->perform({"PUT", live.url() + "/v1/mailbox/" + std::string(32, 'b'), "", {5}}).status,
+      200);
+}
+
+TEST(RelayServer, ManyThreadsOfClients) {
+  Live live;
+  std::vector<std::thread> clients;
+  std::atomic<int> good{0};
+  for (int t = 0; t < 4; ++t) {
+    clients.emplace_back([&, t] {
+      auto network = base::curl_network();
+      for (int i = 0; i < 25; ++i) {
+        Bytes slot(16, static_cast<std::uint8_t>(t * 50 + i));
+        std::string url = live.url() + "/v1/mailbox/" + base::to_hex(slot);
+        good += network->perform({"PUT", url, "", slot}).status == 200 &&
+                network->perform({"GET", url, "", {}}).body == slot;
+      }
+    });
+  }
+  for (auto& client : clients) client.join();
+  EXPECT_EQ(good, 100);
+}
+
+TEST(RelayServer, RefusesAPortThatIsTaken) {
+  Live live;
+  ServerOptions options;
+  options.port = live.server.port();
+  EXPECT_THROW(Server{options}, Error);
+}
+
+TEST(Network, AnUnreachablePeerIsAnAnswerNotAnException) {
+  auto response = base::curl_network()->perform({"GET", "http://127.0.0.1:1/", "", {}});
+  EXPECT_EQ(response.status, 0);
+  EXPECT_FALSE(response.error.empty());
+}
+
+}  // namespace
+}  // namespace holdfast::relay
