@@ -61,9 +61,6 @@ struct Wiped {
 }  // namespace
 
 UserKey read_key(const Context& context, bool is_new) {
-  if (!context.key_file.empty() && !context.passphrase_file.empty()) {
-    throw UsageError("give --key-file or --passphrase-file, not both");
-  }
   if (!context.key_file.empty()) {
     Wiped secret{read_file(context.key_file, kMaxSecretFile, "key file")};
     return UserKey::from_key_file(
@@ -94,6 +91,9 @@ std::unique_ptr<EncryptedLocalStore> open_store(const Context& context, StoreOpt
     if (set) db = set;
   }
   if (db.empty()) throw UsageError("which store? Give --db FILE or set HOLDFAST_DB");
+  if (!context.key_file.empty() && !context.passphrase_file.empty()) {
+    throw UsageError("give --key-file or --passphrase-file, not both");
+  }
   bool there = ::access(db.c_str(), F_OK) == 0;
   if (!there && open == StoreOptions::Open::existing) {
     throw Error(ErrorCode::not_found,

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <set>
+
 #include "cli/command.h"
 #include "holdfast/conflict_resolver.h"
 #include "holdfast/incremental_sync.h"
@@ -112,11 +115,31 @@ std::string device_name(const std::vector<Device>& devices,
 
 std::string shown(const std::optional<json>& value) { return value ? value->dump() : "(deleted)"; }
 
+// A number from 1 to 9999 for each conflict, from its place alone: settling one leaves the others' as they
+// were, and every device shows the same. Where two would meet, the later takes the next one free.
+std::vector<std::size_t> numbers_of(const std::vector<Conflict>& conflicts) {
+  constexpr std::size_t kNumbers = 9999;
+  std::vector<std::size_t> out;
+  std::set<std::size_t> taken;
+  for (const Conflict& conflict : conflicts) {
+    std::uint32_t hash = 2166136261u;  // FNV-1a
+    for (const std::string* part : {&conflict.collection, &conflict.id, &conflict.path}) {
+      for (unsigned char c : *part) hash = (hash ^ c) * 16777619u;
+      hash *= 16777619u;
+    }
+    std::size_t number = hash % kNumbers + 1;
+    while (taken.size() < kNumbers && !taken.insert(number).second) number = number % kNumbers + 1;
+    out.push_back(number);
+  }
+  return out;
+}
+
 int list_conflicts(const Context& context, bool all) {
   auto store = open_store(context);
   Vault vault(*store);
   std::vector<Device> devices = vault.exists() ? vault.devices() : std::vector<Device>();
   std::vector<Conflict> conflicts = ConflictResolver(*store).conflicts(!all);
+  std::vector<std::size_t> numbers = numbers_of(conflicts);
   json out = json::array();
   for (std::size_t n = 0; n < conflicts.size(); ++n) {
     const Conflict& conflict = conflicts[n];
@@ -129,7 +152,7 @@ int list_conflicts(const Context& context, bool all) {
       if (side.value) entry["value"] = *side.value;
       sides.push_back(std::move(entry));
     }
-    out.push_back({{"number", n + 1},
+    out.push_back({{"number", numbers[n]},
                    {"collection", conflict.collection},
                    {"id", conflict.id},
                    {"path", conflict.path},
@@ -138,7 +161,7 @@ int list_conflicts(const Context& context, bool all) {
                    {"visible", conflict.visible + 1},
                    {"candidates", sides}});
     if (context.json) continue;
-    print_line(fmt::format("{}  {}/{} {}  {}{}", n + 1, printable(conflict.collection),
+    print_line(fmt::format("{}  {}/{} {}  {}{}", numbers[n], printable(conflict.collection),
                            printable(conflict.id), printable(conflict.path),
                            conflict_type_name(conflict.type), conflict.pending ? "" : ", settled"));
     for (std::size_t i = 0; i < conflict.candidates.size(); ++i) {
@@ -161,12 +184,14 @@ int resolve(const Context& context, std::size_t number, std::optional<std::size_
   auto store = open_store(context);
   ConflictResolver resolver(*store);
   std::vector<Conflict> conflicts = resolver.conflicts(true);
-  if (number == 0 || number > conflicts.size()) {
+  std::vector<std::size_t> numbers = numbers_of(conflicts);
+  auto found = std::find(numbers.begin(), numbers.end(), number);
+  if (found == numbers.end()) {
     throw Error(ErrorCode::not_found,
-                fmt::format("there is no conflict {}: 'holdfast conflicts' lists {}", number,
-                            conflicts.size()));
+                fmt::format("no conflict {} is pending: 'holdfast conflicts' lists those that are",
+                            number));
   }
-  const Conflict& conflict = conflicts[number - 1];
+  const Conflict& conflict = conflicts[static_cast<std::size_t>(found - numbers.begin())];
   if (chosen) {
     resolver.resolve(conflict, *chosen);
   } else {

@@ -64,7 +64,9 @@ std::uint64_t Reader::fixed(int width) {
   return value;
 }
 
+// libsodium's functions want pointers that are not null even for nothing.
 std::string to_hex(ByteView bytes) {
+  if (bytes.empty()) return "";
   std::string out(bytes.size() * 2 + 1, '\0');
   sodium_bin2hex(out.data(), out.size(), bytes.data(), bytes.size());
   out.pop_back();
@@ -72,6 +74,7 @@ std::string to_hex(ByteView bytes) {
 }
 
 std::optional<Bytes> from_hex(std::string_view hex) {
+  if (hex.empty()) return Bytes();
   Bytes out(hex.size() / 2);
   std::size_t written = 0;
   if (hex.size() % 2 != 0 || sodium_hex2bin(out.data(), out.size(), hex.data(), hex.size(), nullptr,
@@ -83,6 +86,7 @@ std::optional<Bytes> from_hex(std::string_view hex) {
 }
 
 std::string to_base64url(ByteView bytes) {
+  if (bytes.empty()) return "";
   constexpr int variant = sodium_base64_VARIANT_URLSAFE_NO_PADDING;
   std::string out(sodium_base64_encoded_len(bytes.size(), variant), '\0');
   sodium_bin2base64(out.data(), out.size(), bytes.data(), bytes.size(), variant);
@@ -91,6 +95,7 @@ std::string to_base64url(ByteView bytes) {
 }
 
 std::optional<Bytes> from_base64url(std::string_view text) {
+  if (text.empty()) return Bytes();
   bool padded = !text.empty() && text.back() == '=';
   int variant = padded ? sodium_base64_VARIANT_URLSAFE : sodium_base64_VARIANT_URLSAFE_NO_PADDING;
   Bytes out(text.size());
