@@ -45,6 +45,8 @@ void print_line(const std::string& text);               // a result, on stdout
 void note(const Context& context, const std::string&);  // for a person, on stderr, not with --quiet
 // Text from outside, without what could drive a terminal.
 std::string printable(const std::string& text);
+// JSON on one line; controls that a terminal would obey are escaped, as JSON allows.
+std::string json_text(const nlohmann::json& value);
 std::string time_text(std::int64_t ms);  // "2026-11-22 14:03:05 UTC"
 
 // Shows "importing … 12,345" on a terminal, and nothing anywhere else.

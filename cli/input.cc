@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -28,6 +29,15 @@ std::string read_file(const std::string& path, std::size_t limit, const char* wh
   return out;
 }
 
+// Ctrl-C at a prompt must not leave a terminal without echo.
+termios terminal_before;
+int terminal_fd = -1;
+void restore_terminal(int signal) {
+  tcsetattr(terminal_fd, TCSAFLUSH, &terminal_before);
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);
+}
+
 // Asks on the terminal, without echo. The answer never touches stdout.
 std::string prompt(const std::string& question) {
   FILE* terminal = std::fopen("/dev/tty", "r+");
@@ -39,6 +49,9 @@ std::string prompt(const std::string& question) {
   termios before{};
   int fd = fileno(terminal);
   tcgetattr(fd, &before);
+  terminal_before = before;
+  terminal_fd = fd;
+  auto old_handler = std::signal(SIGINT, restore_terminal);
   termios silent = before;
   silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
   tcsetattr(fd, TCSAFLUSH, &silent);
@@ -48,6 +61,7 @@ std::string prompt(const std::string& question) {
     line += static_cast<char>(c);
   }
   tcsetattr(fd, TCSAFLUSH, &before);
+  std::signal(SIGINT, old_handler);
   std::fputc('\n', terminal);
   std::fclose(terminal);
   return line;

@@ -20,16 +20,37 @@ void note(const Context& context, const std::string& text) {
   if (!context.quiet) std::fprintf(stderr, "%s\n", text.c_str());
 }
 
-std::string printable(const std::string& text) {
+namespace {
+
+// Replaces what could drive a terminal: C0 and C1 controls and DEL, by `escape` of their code
+// point.
+template <typename Escape>
+std::string without_controls(const std::string& text, Escape escape) {
   std::string out;
-  for (unsigned char c : text) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    auto c = static_cast<unsigned char>(text[i]);
+    auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0u;
     if (c < ' ' || c == 0x7f) {
-      out += fmt::format("\\x{:02x}", c);
+      out += escape(c);
+    } else if (c == 0xc2 && next >= 0x80 && next < 0xa0) {
+      out += escape(next);
+      ++i;
     } else {
-      out += static_cast<char>(c);
+      out += text[i];
     }
   }
   return out;
+}
+
+}  // namespace
+
+std::string printable(const std::string& text) {
+  return without_controls(text, [](unsigned c) { return fmt::format("\\x{:02x}", c); });
+}
+
+std::string json_text(const nlohmann::json& value) {
+  std::string text = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return without_controls(text, [](unsigned c) { return fmt::format("\\u{:04x}", c); });
 }
 
 std::string time_text(std::int64_t ms) {

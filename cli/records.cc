@@ -39,6 +39,13 @@ void write_new_file(const std::string& path, const std::string& text) {
                  ::fsync(fd) == 0;
   int error = errno;
   if (fd >= 0) ::close(fd);
+  std::size_t slash = path.rfind('/');
+  std::string folder = slash == path.npos ? "." : path.substr(0, slash + 1);
+  int folder_fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder_fd >= 0) {
+    written = written && ::fsync(folder_fd) == 0;
+    ::close(folder_fd);
+  }
   if (!written) throw Error(ErrorCode::io, "cannot write " + path + ": " + std::strerror(error));
 }
 
@@ -73,14 +80,13 @@ int get(const Context& context, const Key& key, bool meta) {
     return kFailed;
   }
   if (meta) {
-    print_line(json{{"collection", key.collection},
-                    {"id", key.id},
-                    {"created_at", found->created_ms},
-                    {"updated_at", found->updated_ms},
-                    {"document", found->document}}
-                   .dump());
+    print_line(json_text({{"collection", key.collection},
+                          {"id", key.id},
+                          {"created_at", found->created_ms},
+                          {"updated_at", found->updated_ms},
+                          {"document", found->document}}));
   } else {
-    print_line(found->document.dump());
+    print_line(json_text(found->document));
   }
   return kDone;
 }
@@ -89,7 +95,7 @@ int list(const Context& context, const std::string& collection) {
   auto store = open_store(context);
   std::vector<std::string> ids = store->list(collection);
   if (context.json) {
-    print_line(json(ids).dump());
+    print_line(json_text(ids));
   } else {
     for (const std::string& id : ids) print_line(printable(id));
   }
@@ -260,7 +266,7 @@ int show_policies(const Context& context) {
                    {"path", policy.path},
                    {"strategy", strategy_name(policy.strategy)}});
   }
-  if (context.json) print_line(all.dump());
+  if (context.json) print_line(json_text(all));
   return kDone;
 }
 
@@ -272,7 +278,12 @@ int set_policy(const Context& context, const std::string& collection, const std:
                      "' is no strategy: use timestamp, priority, merge or user_choice");
   }
   auto store = open_store(context);
-  ConflictResolver(*store).set_policy({collection, path, *strategy});
+  try {
+    ConflictResolver(*store).set_policy({collection, path, *strategy});
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::invalid_argument) throw;
+    throw UsageError(error.what());
+  }
   return kDone;
 }
 

@@ -18,7 +18,12 @@ using nlohmann::json;
 
 int use_relay(const Context& context, const std::string& url) {
   auto store = open_store(context);
-  Vault(*store).use_relay(url);
+  try {
+    Vault(*store).use_relay(url);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::invalid_argument) throw;
+    throw UsageError(error.what());
+  }
   note(context, "The vault is registered at " + url + ".");
   return kDone;
 }
@@ -48,10 +53,11 @@ int sync(const Context& context) {
                 {"sent", result.sent},
                 {"conflicts_pending", result.conflicts_pending},
                 {"sync_duration_ms", result.duration_ms},
+                {"waiting", result.waiting},
                 {"rejected", result.rejected},
                 {"error", result.error ? json(error_code_name(*result.error)) : json(nullptr)},
                 {"message", result.message}};
-    print_line(out.dump(-1, ' ', false, json::error_handler_t::replace));
+    print_line(json_text(out));
   } else {
     print_line(fmt::format("{}: received {} change sets, sent {}, {} ms",
                            sync_state_name(result.state), result.applied, result.sent,
@@ -91,7 +97,7 @@ int status(const Context& context) {
                 {"network_type", at.network_type},
                 {"devices", devices},
                 {"relay", relay ? json(*relay) : json(nullptr)}};
-    print_line(out.dump(-1, ' ', false, json::error_handler_t::replace));
+    print_line(json_text(out));
   } else {
     print_line(fmt::format("state      {}", sync_state_name(at.state)));
     print_line(fmt::format("last sync  {}", time_text(at.last_sync_timestamp)));
@@ -115,8 +121,9 @@ std::string device_name(const std::vector<Device>& devices,
 
 std::string shown(const std::optional<json>& value) { return value ? value->dump() : "(deleted)"; }
 
-// A number from 1 to 9999 for each conflict, from its place alone: settling one leaves the others' as they
-// were, and every device shows the same. Where two would meet, the later takes the next one free.
+// A number from 1 to 9999 for each conflict, from its place alone: settling one leaves the others'
+// as they were, and every device shows the same. Where two would meet, the later takes the next one
+// free.
 std::vector<std::size_t> numbers_of(const std::vector<Conflict>& conflicts) {
   constexpr std::size_t kNumbers = 9999;
   std::vector<std::size_t> out;
@@ -138,11 +145,12 @@ int list_conflicts(const Context& context, bool all) {
   auto store = open_store(context);
   Vault vault(*store);
   std::vector<Device> devices = vault.exists() ? vault.devices() : std::vector<Device>();
-  std::vector<Conflict> conflicts = ConflictResolver(*store).conflicts(!all);
+  std::vector<Conflict> conflicts = ConflictResolver(*store).conflicts();
   std::vector<std::size_t> numbers = numbers_of(conflicts);
   json out = json::array();
   for (std::size_t n = 0; n < conflicts.size(); ++n) {
     const Conflict& conflict = conflicts[n];
+    if (!all && !conflict.pending) continue;
     json sides = json::array();
     for (const Candidate& side : conflict.candidates) {
       json entry = {{"device", device_name(devices, side.device)},
@@ -172,7 +180,7 @@ int list_conflicts(const Context& context, bool all) {
                              time_text(side.time_ms)));
     }
   }
-  if (context.json) print_line(out.dump());
+  if (context.json) print_line(json_text(out));
   return kDone;
 }
 
@@ -183,13 +191,13 @@ int resolve(const Context& context, std::size_t number, std::optional<std::size_
   if (value) chosen = parse_json(*value);
   auto store = open_store(context);
   ConflictResolver resolver(*store);
-  std::vector<Conflict> conflicts = resolver.conflicts(true);
+  std::vector<Conflict> conflicts = resolver.conflicts();
   std::vector<std::size_t> numbers = numbers_of(conflicts);
   auto found = std::find(numbers.begin(), numbers.end(), number);
   if (found == numbers.end()) {
-    throw Error(ErrorCode::not_found,
-                fmt::format("no conflict {} is pending: 'holdfast conflicts' lists those that are",
-                            number));
+    throw Error(
+        ErrorCode::not_found,
+        fmt::format("there is no conflict {}: 'holdfast conflicts' lists those that wait", number));
   }
   const Conflict& conflict = conflicts[static_cast<std::size_t>(found - numbers.begin())];
   if (chosen) {
@@ -217,7 +225,7 @@ int list_devices(const Context& context) {
       print_line(printable(device.name) + (device.this_device ? "  (this device)" : ""));
     }
   }
-  if (context.json) print_line(out.dump());
+  if (context.json) print_line(json_text(out));
   return kDone;
 }
 

@@ -92,7 +92,12 @@ int run(const Options& options) {
   std::printf("listening on %s:%s\n", server_options.address.c_str(), port.c_str());
   std::fflush(stdout);
   spdlog::info("data in {}", options.data);
-  server.run(service);
+  try {
+    server.run(service);
+  } catch (...) {
+    waiter.detach();  // it waits for a signal that nobody will send
+    throw;
+  }
   waiter.join();
   spdlog::info("stopped");
   return 0;

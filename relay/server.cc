@@ -23,8 +23,10 @@ namespace beast = boost::beast;
 namespace http = beast::http;
 using asio::ip::tcp;
 
-constexpr auto kRequestTime = std::chrono::seconds(60);
+constexpr auto kHeaderTime = std::chrono::seconds(60);
+constexpr auto kBodyTime = std::chrono::seconds(300);  // 1 MiB at 30 kbit/s
 constexpr std::size_t kMaxHeader = 8 * 1024;
+constexpr std::size_t kMaxBody = wire::kMaxRequest + wire::kMaxBatch;
 
 std::string token_of(const http::request<http::vector_body<std::uint8_t>>& request) {
   constexpr std::string_view scheme = "Bearer ";
@@ -74,9 +76,18 @@ struct Server::Impl {
     beast::flat_buffer buffer;
     for (;;) {
       http::request_parser<http::vector_body<std::uint8_t>> parser;
-      parser.body_limit(wire::kMaxRequest + wire::kMaxBatch);
+
       parser.header_limit(kMaxHeader);
-      stream.expires_after(kRequestTime);
+      parser.body_limit(kMaxBody);  // until the header has told who asks
+      stream.expires_after(kHeaderTime);
+      co_await http::async_read_header(stream, buffer, parser,
+                                       asio::redirect_error(asio::use_awaitable, error));
+      if (error) break;
+      std::size_t limit =
+          service.body_limit(std::string(parser.get().target()), token_of(parser.get()));
+      if (parser.content_length() && *parser.content_length() > limit) break;
+      parser.body_limit(limit);
+      stream.expires_after(kBodyTime);
       co_await http::async_read(stream, buffer, parser,
                                 asio::redirect_error(asio::use_awaitable, error));
       if (error) break;
@@ -95,7 +106,7 @@ struct Server::Impl {
       if (response.status == 503) out.set(http::field::retry_after, "5");
       out.body() = std::move(response.body);
       out.prepare_payload();
-      stream.expires_after(kRequestTime);
+      stream.expires_after(kBodyTime);
       co_await http::async_write(stream, out, asio::redirect_error(asio::use_awaitable, error));
       if (error || !out.keep_alive()) break;
     }
@@ -114,7 +125,9 @@ Server::~Server() = default;
 std::uint16_t Server::port() const { return impl_->acceptor.local_endpoint().port(); }
 
 void Server::run(Service& service) {
-  asio::co_spawn(impl_->context, impl_->accept(service), asio::detached);
+  asio::co_spawn(impl_->context, impl_->accept(service), [](std::exception_ptr error) {
+    if (error) std::rethrow_exception(error);  // out of run()
+  });
   impl_->context.run();
 }
 

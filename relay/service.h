@@ -29,6 +29,9 @@ class Service {
   Service(Storage& storage, base::Clock& clock, base::Random& random,
           std::vector<std::string> origins);
 
+  // How large a request's body may be, by what its header says: strangers get little.
+  std::size_t body_limit(const std::string& target, const std::string& token) const;
+
   // Never throws for what a client sends; Error(io) of the storage becomes a 503.
   Response handle(const Request& request);
 
@@ -49,6 +52,7 @@ class Service {
   Response post_control(const Session& session, ByteView body);
   Response mailbox(const Request& request, const std::string& slot);
 
+  bool ticket_is_good(const Hash32& vault, const wire::ControlState& state, const Hash32& signer);
   std::optional<Session> session_of(const std::string& token) const;
   wire::ControlState& control_state(const Hash32& vault);
   wire::PushAnswer::Item push_one(const Hash32& vault_id, Vault& vault, const Id16& device,

@@ -43,7 +43,10 @@ class Storage {
   virtual Hash32 device_leaf(const Hash32& vault, const Id16& device) = 0;  // zero: none yet
   virtual void set_device_leaf(const Hash32& vault, const Id16& device, const Hash32& leaf) = 0;
 
-  virtual void add_control(const Hash32& vault, std::uint64_t position, ByteView record) = 0;
+  virtual void add_control(const Hash32& vault, std::uint64_t position, ByteView record,
+                           std::int64_t now_ms) = 0;
+  // When a record was added; nothing where there is none.
+  virtual std::optional<std::int64_t> control_time(const Hash32& vault, std::uint64_t position) = 0;
   virtual std::vector<Bytes> control(const Hash32& vault, std::uint64_t after) = 0;
 
   virtual std::optional<Bytes> mail(const Id16& slot, std::int64_t now_ms) = 0;

@@ -88,6 +88,9 @@ expect 0 holdfast put esc '{"t":"\u001b[31mred"}' "${k[@]}"
 printf '{"id":"\\u001b[2Jx"}' | expect 0 holdfast import - -c escapes "${k[@]}"
 expect 0 holdfast ls -c escapes "${k[@]}"
 grep -q $'\x1b' out && fail "an escape sequence reached the terminal"
+expect 0 holdfast put c1 $'{"t":"\xc2\x9b31mred\x7f"}' "${k[@]}"
+expect 0 holdfast get c1 "${k[@]}"
+expect_out '{"t":"\u009b31mred\u007f"}'
 
 # Import: both forms, all or nothing.
 printf '{"id":"1","v":1}\n\n{"id":2,"v":2}' >two.ndjson
@@ -109,15 +112,15 @@ expect 1 holdfast import no-such-file "${k[@]}"
 
 # Policies.
 expect 2 holdfast policy set arr '$' sometimes "${k[@]}"
-expect 1 holdfast policy set arr 'title' merge "${k[@]}"
+expect 2 holdfast policy set arr 'title' merge "${k[@]}"
 expect 0 holdfast policy set arr '$.title' merge "${k[@]}"
 expect 0 holdfast policy "${k[@]}"
 expect_out 'arr $.title merge'
 
 # No relay, no vault, no network.
 expect 1 holdfast sync "${k[@]}"
-expect 1 holdfast relay http://relay.example "${k[@]}"
-expect 1 holdfast relay nonsense "${k[@]}"
+expect 2 holdfast relay http://relay.example "${k[@]}"
+expect 2 holdfast relay nonsense "${k[@]}"
 expect 4 holdfast relay http://127.0.0.1:1 "${k[@]}"
 expect 1 holdfast resolve 1 --pick 1 "${k[@]}"
 expect 2 holdfast resolve 1 "${k[@]}"

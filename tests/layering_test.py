@@ -27,7 +27,7 @@ ALLOWED = {
 PUBLIC = {
     "src/base": {"error.h"},
     "src/crypto": {"error.h"},
-    "src/model": {"error.h", "conflict.h", "json.h"},
+    "src/model": {"error.h", "conflict.h", "json.h", "record_version.h"},
     "src/wire": {"error.h"},
     "relay": {"error.h"},
 }

@@ -56,7 +56,7 @@ cp out listed
 expect 2 b resolve "$(number_of '$.tags')" --pick 3
 expect 0 b resolve "$(number_of '$.canary-field')" --pick 1
 expect 1 b resolve "$(number_of '$.canary-field')" --pick 1
-expect_err "is pending"
+expect_err "there is no conflict"
 expect 0 b resolve "$(number_of '$.tags')" --value '["chosen"]'
 expect 0 b sync
 expect 0 a sync

@@ -1,10 +1,13 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "holdfast/record_version.h"
 
 namespace holdfast {
 
@@ -52,6 +55,7 @@ struct Conflict {
   std::vector<Candidate> candidates;  // two or more, the oldest first
   std::size_t visible = 0;            // which of them reads show now (under merge: ranks first)
   bool pending = false;               // waits for the user: see ConflictResolver
+  RecordVersion version;              // the record as it was when this was listed
 };
 
 }  // namespace holdfast

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "holdfast/error.h"
+#include "holdfast/record_version.h"
 #include "holdfast/user_key.h"
 
 namespace holdfast {
@@ -18,7 +19,6 @@ struct Environment;
 }
 namespace store {
 class Engine;
-struct VersionAccess;
 }  // namespace store
 
 // Names a record: by id alone in the collection "records", or by collection and id. Both are 1 to
@@ -30,15 +30,6 @@ struct Key {
   Key(std::string record_id) : id(std::move(record_id)) {}  // NOLINT: meant to convert
   Key(std::string in_collection, std::string record_id)
       : collection(std::move(in_collection)), id(std::move(record_id)) {}
-};
-
-// What a document looked like and what was known when it was read: see store() against a version.
-// Valid for the store it came from, in this process. Copies are cheap.
-class RecordVersion {
- private:
-  friend struct store::VersionAccess;
-  struct Base;
-  std::shared_ptr<const Base> base_;
 };
 
 struct VersionedDocument {

@@ -35,6 +35,7 @@ struct SyncResult {
   std::int64_t duration_ms = 0;
   std::optional<ErrorCode> error;     // of offline and error
   std::string message;                // what to do about it
+  std::uint64_t waiting = 0;          // change sets that wait for others they build on
   std::vector<std::string> rejected;  // batches that could not be taken, and why; the rest was
 };
 
@@ -53,8 +54,9 @@ class IncrementalSync {
   explicit IncrementalSync(EncryptedLocalStore& store);
 
   // One sync with the vault's relay: receives, then sends. Retries what is worth retrying. Being
-  // offline is a result, not an exception. Throws Error: no_vault, invalid_argument (no relay
-  // chosen), io and corrupt of the store.
+  // offline is a result, not an exception; so is a vault of which something could not be read
+  // (state error, with the rest taken). Throws Error: no_vault, invalid_argument (no relay chosen,
+  // or inside a transaction), io and corrupt of the store.
   SyncResult sync(const std::function<void(const SyncProgress&)>& progress = nullptr);
   // Makes a running sync() stop soon with Error(cancelled) in its result. From any thread.
   void cancel() { cancelled_ = true; }
@@ -77,7 +79,7 @@ class IncrementalSync {
                  const std::function<void(const SyncProgress&)>& progress);
   EncryptedLocalStore* store_;
   SyncStateManager states_;
-  std::mutex running_;
+
   std::atomic<bool> cancelled_{false};
 };
 

@@ -23,7 +23,8 @@ struct SyncMetadata {
 };
 
 // The state of sync, for a user interface. Thread-safe; observers are called on the thread that
-// caused the change, without a lock held. The store must outlive it.
+// caused the change, without a lock held. Use the one of your IncrementalSync: another object sees
+// what was kept when it was made. The store must outlive it.
 class SyncStateManager {
  public:
   using Observer = std::function<void(const SyncMetadata&)>;

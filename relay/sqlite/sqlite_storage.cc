@@ -20,9 +20,10 @@ CREATE UNIQUE INDEX IF NOT EXISTS batch_by_id ON batch(vault_id, batch_id);
 CREATE TABLE IF NOT EXISTS device(vault_id BLOB, device BLOB, leaf BLOB NOT NULL,
   PRIMARY KEY(vault_id, device)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS control(vault_id BLOB, position INTEGER, record BLOB NOT NULL,
-  PRIMARY KEY(vault_id, position)) WITHOUT ROWID;
+  received_ms INTEGER NOT NULL, PRIMARY KEY(vault_id, position)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS mailbox(slot BLOB PRIMARY KEY, body BLOB NOT NULL,
   expires_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS mailbox_by_time ON mailbox(expires_ms);
 CREATE TABLE IF NOT EXISTS secret(value BLOB NOT NULL);
 )sql";
 
@@ -132,12 +133,23 @@ void SqliteStorage::set_device_leaf(const Hash32& vault, const Id16& device, con
       .run();
 }
 
-void SqliteStorage::add_control(const Hash32& vault, std::uint64_t position, ByteView record) {
-  Statement(db_.prepare("INSERT INTO control VALUES(?, ?, ?)"))
+void SqliteStorage::add_control(const Hash32& vault, std::uint64_t position, ByteView record,
+                                std::int64_t now_ms) {
+  Statement(db_.prepare("INSERT INTO control VALUES(?, ?, ?, ?)"))
       .bind(ByteView(vault))
       .bind(position)
       .bind(record)
+      .bind(now_ms)
       .run();
+}
+
+std::optional<std::int64_t> SqliteStorage::control_time(const Hash32& vault,
+                                                        std::uint64_t position) {
+  Statement query(
+      db_.prepare("SELECT received_ms FROM control WHERE vault_id = ? AND position = ?"));
+  query.bind(ByteView(vault)).bind(position);
+  if (!query.step()) return std::nullopt;
+  return query.integer(0);
 }
 
 std::vector<Bytes> SqliteStorage::control(const Hash32& vault, std::uint64_t after) {

@@ -20,7 +20,9 @@ class SqliteStorage : public Storage {
   std::optional<Hash32> chain_at(const Hash32& vault, std::uint64_t position) override;
   Hash32 device_leaf(const Hash32& vault, const Id16& device) override;
   void set_device_leaf(const Hash32& vault, const Id16& device, const Hash32& leaf) override;
-  void add_control(const Hash32& vault, std::uint64_t position, ByteView record) override;
+  void add_control(const Hash32& vault, std::uint64_t position, ByteView record,
+                   std::int64_t now_ms) override;
+  std::optional<std::int64_t> control_time(const Hash32& vault, std::uint64_t position) override;
   std::vector<Bytes> control(const Hash32& vault, std::uint64_t after) override;
   std::optional<Bytes> mail(const Id16& slot, std::int64_t now_ms) override;
   bool put_mail(const Id16& slot, ByteView body, std::int64_t now_ms,

@@ -13,14 +13,24 @@ namespace {
 
 constexpr std::size_t kMaxResponse = 16u << 20;
 constexpr long kConnectTimeoutMs = 10'000;
-constexpr long kStallSeconds = 60;
+constexpr long kStallSeconds = 30;
+constexpr long kStallBytes = 50;  // a second, over that time: less is no connection
 
 std::size_t on_body(char* data, std::size_t size, std::size_t count, void* user) {
   auto& body = *static_cast<Bytes*>(user);
   std::size_t length = size * count;
   if (body.size() + length > kMaxResponse) return 0;  // makes curl fail the transfer
-  body.insert(body.end(), data, data + length);
+  try {
+    body.insert(body.end(), data, data + length);
+  } catch (const std::bad_alloc&) {
+    return 0;
+  }
   return length;
+}
+
+int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  const auto* cancelled = static_cast<const std::atomic<bool>*>(user);
+  return cancelled && *cancelled ? 1 : 0;
 }
 
 class CurlNetwork : public Network {
@@ -52,7 +62,12 @@ class CurlNetwork : public Network {
     curl_easy_setopt(handle_, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(handle_, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(handle_, CURLOPT_CONNECTTIMEOUT_MS, kConnectTimeoutMs);
-    curl_easy_setopt(handle_, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(handle_, CURLOPT_LOW_SPEED_LIMIT, kStallBytes);
+    curl_easy_setopt(handle_, CURLOPT_NOPROXY, "127.0.0.1,localhost,::1");
+    curl_easy_setopt(handle_, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(handle_, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(handle_, CURLOPT_XFERINFODATA,
+                     const_cast<std::atomic<bool>*>(request.cancelled));
     curl_easy_setopt(handle_, CURLOPT_LOW_SPEED_TIME, kStallSeconds);
     curl_easy_setopt(handle_, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(handle_, CURLOPT_WRITEDATA, &response.body);

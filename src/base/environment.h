@@ -3,6 +3,7 @@
 // The four seams to the world. Everything above src/base takes them in through an Environment and
 // reaches for nothing else, so that whole devices run from one seed in a test.
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -57,6 +58,9 @@ class FileSystem {
   virtual void remove(const std::string& path) = 0;  // durable; absent is fine
   // Durable when it returns; false, and nothing done, where `to` exists.
   virtual bool rename_new(const std::string& from, const std::string& to) = 0;
+  // The one absolute name of a file that exists or could be made: links resolved, so that a store's
+  // log lies beside the store whatever name it is opened by.
+  virtual std::string canonical(const std::string& path) = 0;
 };
 
 struct HttpRequest {
@@ -64,6 +68,7 @@ struct HttpRequest {
   std::string url;
   std::string token;  // sent as a bearer token where not empty
   Bytes body;
+  const std::atomic<bool>* cancelled = nullptr;  // set from another thread, the request ends soon
 };
 
 struct HttpResponse {

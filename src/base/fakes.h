@@ -49,6 +49,7 @@ class MemoryFiles : public FileSystem {
   struct Content {
     Bytes now;
     Bytes durable;
+    std::vector<std::pair<std::size_t, std::size_t>> dirty;  // what a sync would write
     bool locked = false;
   };
 
@@ -69,6 +70,8 @@ class MemoryFiles : public FileSystem {
     return true;
   }
 
+  std::string canonical(const std::string& path) override { return path; }
+
   // The disk as a power cut leaves it: what was not synced is gone, and so is every lock. This one
   // goes on serving the process that does not know that it is dead.
   std::shared_ptr<MemoryFiles> after_power_cut() const {
@@ -80,12 +83,26 @@ class MemoryFiles : public FileSystem {
     }
     return out;
   }
+  // As a killed process leaves it: every write is there, synced or not.
+  std::shared_ptr<MemoryFiles> after_kill() const {
+    auto out = std::make_shared<MemoryFiles>();
+    for (const auto& [path, content] : files_) {
+      auto kept = std::make_shared<Content>(*content);
+      kept->locked = false;
+      out->files_[path] = kept;
+    }
+    return out;
+  }
   Bytes& content(const std::string& path) { return files_.at(path)->now; }
   std::map<std::string, std::shared_ptr<Content>>& all() { return files_; }
 
-  // From now on every write (sync) fails, until it is set back.
+  // From now on every write (sync, read) fails, until it is set back.
   bool fail_writes = false;
   bool fail_syncs = false;
+  bool fail_reads = false;
+  // Syncs fail and, as Linux does, forget that there was something to write: only bytes that are
+  // written again reach the disk with a later sync.
+  bool lose_syncs = false;
 
  private:
   class Handle : public File {
@@ -96,6 +113,7 @@ class MemoryFiles : public FileSystem {
       if (holds_lock_) content_->locked = false;
     }
     std::size_t read(std::uint64_t offset, std::span<std::uint8_t> out) override {
+      if (owner_.fail_reads) throw Error(ErrorCode::io, "cannot read: the disk failed");
       if (offset >= content_->now.size()) return 0;
       std::size_t n = std::min<std::size_t>(out.size(), content_->now.size() - offset);
       std::memcpy(out.data(), content_->now.data() + offset, n);
@@ -103,6 +121,7 @@ class MemoryFiles : public FileSystem {
     }
     void write(std::uint64_t offset, ByteView bytes) override {
       if (owner_.fail_writes) throw Error(ErrorCode::io, "cannot write: the disk is full");
+      content_->dirty.emplace_back(offset, bytes.size());
       if (content_->now.size() < offset + bytes.size()) content_->now.resize(offset + bytes.size());
       std::copy(bytes.begin(), bytes.end(),
                 content_->now.begin() + static_cast<std::ptrdiff_t>(offset));
@@ -111,7 +130,15 @@ class MemoryFiles : public FileSystem {
     void truncate(std::uint64_t size) override { content_->now.resize(size); }
     void sync() override {
       if (owner_.fail_syncs) throw Error(ErrorCode::io, "cannot sync: the disk failed");
-      content_->durable = content_->now;
+      auto dirty = std::move(content_->dirty);
+      content_->dirty.clear();
+      if (owner_.lose_syncs) throw Error(ErrorCode::io, "cannot sync: the disk failed");
+      content_->durable.resize(content_->now.size());
+      for (auto [offset, size] : dirty) {
+        if (offset >= content_->now.size()) continue;
+        std::memcpy(content_->durable.data() + offset, content_->now.data() + offset,
+                    std::min<std::size_t>(size, content_->now.size() - offset));
+      }
     }
     bool try_lock() override {
       if (content_->locked && !holds_lock_) return false;

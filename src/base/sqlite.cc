@@ -5,6 +5,10 @@
 namespace holdfast::base {
 
 Statement::~Statement() {
+  if (own_) {
+    sqlite3_finalize(statement_);
+    return;
+  }
   sqlite3_reset(statement_);
   sqlite3_clear_bindings(statement_);
 }
@@ -91,11 +95,19 @@ Statement Connection::prepare(const char* sql) {
     int code = sqlite3_prepare_v3(db_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
     if (code != SQLITE_OK) fail(code);
   }
-  return Statement(*this, statement);
+  if (!sqlite3_stmt_busy(statement)) return Statement(*this, statement, false);
+  sqlite3_stmt* second = nullptr;  // the cached one is being stepped by a caller further up
+  int code = sqlite3_prepare_v2(db_, sql, -1, &second, nullptr);
+  if (code != SQLITE_OK) fail(code);
+  return Statement(*this, second, true);
 }
 
 void Connection::fail(int code) {
-  if (rethrow_) rethrow_();
+  // Only an I/O error has its reason with the VFS; one that SQLite swallowed earlier is not this
+  // one's.
+  bool from_vfs = (code & 0xff) == SQLITE_IOERR || (code & 0xff) == SQLITE_CANTOPEN ||
+                  (code & 0xff) == SQLITE_FULL;
+  if (rethrow_ && from_vfs) rethrow_();
   std::string reason = db_ ? sqlite3_errmsg(db_) : sqlite3_errstr(code);
   switch (code & 0xff) {
     case SQLITE_CORRUPT:

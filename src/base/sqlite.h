@@ -17,8 +17,8 @@ class Connection;
 // A prepared statement in use. Values read from it live until the next step.
 class Statement {
  public:
-  Statement(Connection& connection, sqlite3_stmt* statement)
-      : connection_(&connection), statement_(statement) {}
+  Statement(Connection& connection, sqlite3_stmt* statement, bool own)
+      : connection_(&connection), statement_(statement), own_(own) {}
   ~Statement();
   Statement(const Statement&) = delete;
   Statement& operator=(const Statement&) = delete;
@@ -47,6 +47,7 @@ class Statement {
  private:
   Connection* connection_;
   sqlite3_stmt* statement_;
+  bool own_;  // not the connection's cached one
   int next_ = 1;
 };
 

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <thread>
 
 #include "holdfast/error.h"
@@ -134,10 +135,30 @@ class SystemFiles : public FileSystem {
   bool rename_new(const std::string& from, const std::string& to) override {
     if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) != 0) {
       if (errno == EEXIST) return false;
-      fail("rename a new file to", to);
+      // Some file systems cannot refuse to overwrite in a rename; a link does.
+      if (errno != EINVAL && errno != ENOSYS) fail("rename a new file to", to);
+      if (::link(from.c_str(), to.c_str()) != 0) {
+        if (errno == EEXIST) return false;
+        fail("rename a new file to", to);
+      }
+      if (::unlink(from.c_str()) != 0) fail("remove", from);
     }
     sync_directory(to);
     return true;
+  }
+
+  std::string canonical(const std::string& path) override {
+    namespace fs = std::filesystem;
+    std::error_code error;
+    fs::path out = path;
+    // A link to a file that is still to be made is followed, too.
+    for (int links = 0; links < 40 && fs::is_symlink(out, error); ++links) {
+      fs::path target = fs::read_symlink(out, error);
+      out = target.is_absolute() ? target : out.parent_path() / target;
+    }
+    out = fs::weakly_canonical(fs::absolute(out, error), error);
+    if (error) throw Error(ErrorCode::io, "cannot find " + path + ": " + error.message());
+    return out.string();
   }
 
  private:

@@ -1,5 +1,7 @@
 #include "src/model/change_codec.h"
 
+#include <algorithm>
+#include <functional>
 #include <stdexcept>
 #include <unordered_map>
 
@@ -14,6 +16,7 @@ constexpr std::uint8_t kVersion = 1;
 constexpr std::uint8_t kKindMask = 0x0f;
 constexpr std::uint8_t kHasPriority = 0x10;
 constexpr std::uint8_t kAutomatic = 0x20;
+constexpr std::uint8_t kResolves = 0x40;
 
 // Strings by the order of their first use.
 class Dictionary {
@@ -55,6 +58,7 @@ class ReadDictionary {
     if (index == used_) ++used_;
     return texts_[index];
   }
+  std::size_t size() const { return texts_.size(); }
   void finish() const {
     if (used_ != texts_.size()) in_.fail("a name is never used");
   }
@@ -69,7 +73,7 @@ bool valid_name(const std::string& name) {
   return !name.empty() && name.size() <= kMaxName && name.find('\0') == name.npos &&
          valid_utf8(name);
 }
-bool valid_path(const std::string& path) { return path.size() <= 64 * 1024 && valid_pointer(path); }
+bool valid_path(const std::string& path) { return path.size() <= kMaxPath && valid_pointer(path); }
 bool valid_device(const std::string& id) { return id.size() == std::tuple_size_v<DeviceId>; }
 
 std::string device_text(const DeviceId& id) { return std::string(base::text(id)); }
@@ -122,6 +126,18 @@ VersionVector read_context(base::Reader& in, const ChangeSet& change, const Vers
   return context;
 }
 
+std::vector<Dot> read_dots(base::Reader& in, ReadDictionary& devices, const ChangeSet& change) {
+  std::vector<Dot> dots(in.count(2));
+  for (Dot& dot : dots) {
+    dot.device = device_id(devices.next());
+    dot.sequence = in.varint();
+    if (!change.context.covers(dot)) in.fail("it resolves what its author had not seen");
+  }
+  bool sorted = std::adjacent_find(dots.begin(), dots.end(), std::greater_equal<>()) == dots.end();
+  if (dots.empty() || !sorted) in.fail("what it resolves is out of order");
+  return dots;
+}
+
 }  // namespace
 
 Bytes encode_changes(const std::vector<ChangeSet>& changes) {
@@ -137,13 +153,18 @@ Bytes encode_changes(const std::vector<ChangeSet>& changes) {
     before = change.context;
     heads.varint(change.ops.size());
     for (const Op& op : change.ops) {
-      ops.u8(static_cast<std::uint8_t>(static_cast<std::uint8_t>(op.kind) |
-                                       (op.priority != 0 ? kHasPriority : 0) |
-                                       (op.automatic ? kAutomatic : 0)));
+      ops.u8(static_cast<std::uint8_t>(
+          static_cast<std::uint8_t>(op.kind) | (op.priority != 0 ? kHasPriority : 0) |
+          (op.automatic ? kAutomatic : 0) | (op.resolves.empty() ? 0 : kResolves)));
       ops.varint(collections.index_of(op.collection));
       ops.varint(records.index_of(op.record));
       ops.varint(paths.index_of(op.path));
       if (op.priority != 0) ops.zigzag(op.priority);
+      if (!op.resolves.empty()) ops.varint(op.resolves.size());
+      for (const Dot& dot : op.resolves) {
+        ops.varint(devices.index_of(device_text(dot.device)));
+        ops.varint(dot.sequence);
+      }
       if (op.kind == OpKind::set) values.sized(to_cbor(op.value));
     }
   }
@@ -171,6 +192,7 @@ std::vector<ChangeSet> decode_changes(ByteView bytes, const DeviceId& device) {
       paths(in, valid_path);
   std::size_t count = in.count(4);
   std::uint64_t sequence = in.varint();
+  if (devices.size() > kMaxDevicesPerBatch) in.fail("it names too many devices");
   if (count == 0 || count > kMaxChangesPerBatch || sequence == 0 ||
       sequence > static_cast<std::uint64_t>(INT64_MAX) - count) {
     in.fail("its sequence numbers are out of range");
@@ -178,6 +200,7 @@ std::vector<ChangeSet> decode_changes(ByteView bytes, const DeviceId& device) {
   std::vector<ChangeSet> changes(count);
   std::uint64_t hlc = 0;
   std::size_t total = 0;
+  std::size_t contexts = 0;
   VersionVector before;
   for (ChangeSet& change : changes) {
     change.device = device;
@@ -186,16 +209,20 @@ std::vector<ChangeSet> decode_changes(ByteView bytes, const DeviceId& device) {
     change.hlc.value = hlc;
     change.context = read_context(in, change, before, devices);
     before = change.context;
+    contexts += change.context.entries().size();
+    if (contexts > kMaxContextsPerBatch) in.fail("its contexts are too large");
     std::size_t ops = in.count(1);
     total += ops;
     if (ops == 0 || total > kMaxOpsPerBatch) in.fail("it has too many ops, or none");
     change.ops.resize(ops);
   }
+  std::size_t names = 0;
+  std::size_t resolved = 0;
   for (ChangeSet& change : changes) {
     for (Op& op : change.ops) {
       std::uint8_t head = in.u8();
       int kind = head & kKindMask;
-      if (kind < 1 || kind > 4 || (head & ~(kKindMask | kHasPriority | kAutomatic))) {
+      if (kind < 1 || kind > 4 || (head & ~(kKindMask | kHasPriority | kAutomatic | kResolves))) {
         throw Error(ErrorCode::newer_version,
                     "a device of this vault writes a kind of change that this version does not "
                     "know: update the app");
@@ -205,7 +232,14 @@ std::vector<ChangeSet> decode_changes(ByteView bytes, const DeviceId& device) {
       op.collection = collections.next();
       op.record = records.next();
       op.path = paths.next();
+      names += op.collection.size() + op.record.size() + op.path.size();
+      if (names > kMaxNamesPerBatch) in.fail("its names are too large");
       if (head & kHasPriority) op.priority = in.zigzag();
+      if (head & kResolves) {
+        op.resolves = read_dots(in, devices, change);
+        resolved += op.resolves.size();
+        if (resolved > kMaxResolvesPerBatch) in.fail("it resolves too much");
+      }
       bool whole = op.kind == OpKind::remove || op.kind == OpKind::keep;
       if (((head & kHasPriority) && op.priority == 0) || (whole && !op.path.empty()) ||
           (op.kind == OpKind::unset && op.path.empty())) {

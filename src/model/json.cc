@@ -1,5 +1,6 @@
 #include "src/model/json.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 
@@ -32,14 +33,32 @@ int text_depth(std::string_view text) {
   return deepest;
 }
 
-// Stops at one level below the limit, so its own recursion is bounded.
-bool deeper_than(const Json& value, int levels) {
-  if (!value.is_structured()) return false;
-  if (levels == 0) return true;
-  for (const auto& child : value) {
-    if (deeper_than(child, levels - 1)) return true;
+// Stops at the limit of depth, so its own recursion is bounded. `path` is the size of the value's
+// pointer.
+void check_value(const Json& value, int levels, std::size_t path) {
+  if (value.is_number_float() && !std::isfinite(value.get<double>())) {
+    throw Error(ErrorCode::invalid_argument, "the document holds a number that is not finite");
   }
-  return false;
+  if (value.is_binary() || value.is_discarded()) {
+    throw Error(ErrorCode::invalid_argument, "the document holds a value that JSON does not have");
+  }
+  if (path > kMaxPath) {
+    throw Error(ErrorCode::too_large,
+                "the names down to a field are longer than 1024 bytes together, the limit");
+  }
+  if (!value.is_structured()) return;
+  if (levels == 0) {
+    throw Error(ErrorCode::too_large, "the document nests deeper than 100 levels, the limit");
+  }
+  if (value.is_array()) {
+    for (const auto& child : value) check_value(child, levels - 1, 0);  // a list is one field
+    return;
+  }
+  for (const auto& [key, child] : value.items()) {
+    auto escaped =
+        std::count_if(key.begin(), key.end(), [](char c) { return c == '~' || c == '/'; });
+    check_value(child, levels - 1, path + 1 + key.size() + static_cast<std::size_t>(escaped));
+  }
 }
 
 // Walks CBOR without recursion and refuses what JSON cannot hold or what nests too deep.
@@ -145,8 +164,9 @@ void check_document(const Json& document) {
   if (!document.is_object()) {
     throw Error(ErrorCode::invalid_argument, "a record is a JSON object, like {\"name\":\"Ada\"}");
   }
-  if (deeper_than(document, kMaxDepth)) {
-    throw Error(ErrorCode::too_large, "the document nests deeper than 100 levels, the limit");
+  check_value(document, kMaxDepth, 0);
+  if (to_text(document).size() > kMaxDocument) {
+    throw Error(ErrorCode::too_large, "the document is larger than 512 KiB, the limit: split it");
   }
 }
 

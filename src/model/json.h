@@ -10,11 +10,13 @@ namespace holdfast::model {
 constexpr int kMaxDepth = 100;
 constexpr std::size_t kMaxDocument = 512 * 1024;  // bytes of JSON text
 constexpr std::size_t kMaxName = 1024;            // bytes of a record's or collection's name
+constexpr std::size_t kMaxPath = 1024;            // bytes of a field's pointer
 
 // The text that is stored and shown: keys sorted, no spaces. Throws Error(invalid_argument) for
 // strings that are not UTF-8 and numbers that are not finite.
 std::string to_text(const Json& value);
-// Throws Error(invalid_argument) unless `document` is an object within the limits.
+// Throws Error(invalid_argument, too_large) unless `document` is an object within the limits: what
+// a reader of change sets would refuse is refused here, before it is written.
 void check_document(const Json& document);
 // Throws Error(invalid_argument) unless 1 to kMaxName bytes of UTF-8 without NUL.
 void check_name(std::string_view name, const char* what);

@@ -290,6 +290,19 @@ TEST(Strategies, PriorityRanksBeforeTime) {
   EXPECT_EQ(fork.view(Strategy::timestamp).document["x"], 3);
 }
 
+TEST(Strategies, EqualValuesCountWithTheHighestPriorityAmongThem) {
+  Replica a(1), b(2), c(3);
+  ChangeSet base = a.write({put("", {{"x", 0}})}, 1000);
+  b.accept(base);
+  c.accept(base);
+  ChangeSet old = a.write({put("/x", "same", 10)}, 2000);
+  ChangeSet newer = b.write({put("/x", "same", 0)}, 3000);
+  ChangeSet other = c.write({put("/x", "other", 5)}, 4000);
+  for (const ChangeSet& change : {newer, old}) c.accept(change);
+  EXPECT_EQ(c.document(Strategy::priority)["x"], "same");
+  EXPECT_EQ(c.document(Strategy::timestamp)["x"], "other");
+}
+
 TEST(Strategies, MergeUnitesLists) {
   Fork fork({{"x", {"a"}}}, {put("/x", {"a", "b"})}, {put("/x", {"c", "a"})});
   EXPECT_EQ(fork.view(Strategy::merge).document["x"], (Json{"a", "b", "c"}));

@@ -82,7 +82,8 @@ std::string parse_path(std::string_view text) {
     throw Error(ErrorCode::invalid_argument,
                 "'" + std::string(text) + "' is not a path; write it like $.address.city, or $");
   };
-  if (text.empty() || text[0] != '$' || text.size() > kMaxName || !valid_utf8(text)) return fail();
+  if (text.empty() || text[0] != '$' || text.size() > 8 * kMaxPath || !valid_utf8(text))
+    return fail();
   std::string out;
   int depth = 0;
   for (std::size_t i = 1; i < text.size();) {
@@ -102,6 +103,8 @@ std::string parse_path(std::string_view text) {
       out = child_path(out, text.substr(start, i - start));
     }
   }
+  if (out.size() > kMaxPath)
+    throw Error(ErrorCode::too_large, "the path is longer than 1024 bytes");
   return out;
 }
 

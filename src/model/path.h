@@ -16,7 +16,7 @@ std::string last_key(std::string_view pointer);
 bool valid_pointer(std::string_view pointer);
 
 std::string display_path(std::string_view pointer);
-// Throws Error(invalid_argument) with an example of a right one.
+// Throws Error(invalid_argument) with an example of a right one, too_large beyond kMaxPath.
 std::string parse_path(std::string_view text);
 
 }  // namespace holdfast::model

@@ -8,11 +8,10 @@
 namespace holdfast::model {
 namespace {
 
-template <typename Items>
-void erase_superseded(Items& items, const ChangeSet& change) {
-  std::erase_if(items, [&](const auto& item) {
-    return item.stamp.dot == change.dot() || change.context.covers(item.stamp.dot);
-  });
+bool supersedes(const ChangeSet& change, const Op& op, const Dot& dot) {
+  if (dot == change.dot()) return true;
+  if (op.resolves.empty()) return change.context.covers(dot);
+  return std::binary_search(op.resolves.begin(), op.resolves.end(), dot);
 }
 
 template <typename Items, typename Item>
@@ -22,13 +21,15 @@ void insert_by_dot(Items& items, Item item) {
   items.insert(place, std::move(item));
 }
 
-// Supersedes at `path` and below.
-void supersede(Record& record, const ChangeSet& change, const std::string& path) {
+// Supersedes at the op's path and below.
+void supersede(Record& record, const ChangeSet& change, const Op& op) {
+  const std::string& path = op.path;
   auto at = record.fields.lower_bound(path);
   // Keys between a path and what lies below it exist ("/a", "/a-b", "/a/c"), so the range may skip.
   while (at != record.fields.end() && at->first.starts_with(path)) {
     if (at->first == path || is_below(at->first, path)) {
-      erase_superseded(at->second, change);
+      std::erase_if(at->second,
+                    [&](const Entry& entry) { return supersedes(change, op, entry.stamp.dot); });
       if (at->second.empty()) {
         at = record.fields.erase(at);
         continue;
@@ -61,15 +62,22 @@ void apply(Record& record, const ChangeSet& change, const Op& op) {
   record.created_ms = first ? change.hlc.ms() : std::min(record.created_ms, change.hlc.ms());
   record.updated_ms = std::max(record.updated_ms, change.hlc.ms());
 
-  erase_superseded(record.presence, change);
+  // Every op says that the record exists, or not. One that resolves a field leaves a concurrent
+  // delete to be resolved for itself.
+  bool of_a_field = !op.resolves.empty() && !op.path.empty();
+  std::erase_if(record.presence, [&](const Presence& word) {
+    if (of_a_field && !word.alive) return false;
+    if (of_a_field) return change.context.covers(word.stamp.dot);
+    return supersedes(change, op, word.stamp.dot);
+  });
   insert_by_dot(record.presence, Presence{stamp, op.kind != OpKind::remove});
   if (op.kind == OpKind::set) {
-    supersede(record, change, op.path);
+    supersede(record, change, op);
     for_each_leaf(op.value, op.path, [&](const std::string& path, const Json& value) {
       insert_by_dot(record.fields[path], Entry{stamp, value});
     });
   } else if (op.kind == OpKind::unset) {
-    supersede(record, change, op.path);
+    supersede(record, change, op);
     insert_by_dot(record.fields[op.path], Entry{stamp, std::nullopt});
   }
 }

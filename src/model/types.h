@@ -72,6 +72,9 @@ struct Op {
   Json value;        // of `set`
   std::int64_t priority = 0;
   bool automatic = false;
+  // Of a resolution: exactly the writes that it supersedes, sorted, in place of all that the
+  // context covers. Empty for every other op.
+  std::vector<Dot> resolves;
 };
 
 // What one transaction of a device changed. Its dot is (device, sequence); `context` is what the

@@ -48,8 +48,9 @@ void add_side(std::vector<Side>& sides, Side side) {
   for (Side& other : sides) {
     if (identity(other.value) != identity(side.value)) continue;
     other.dots.insert(other.dots.end(), side.dots.begin(), side.dots.end());
+    std::int64_t priority = std::max(other.stamp.priority, side.stamp.priority);
     if (outranks(side.stamp, other.stamp, Strategy::timestamp)) other.stamp = side.stamp;
-    other.stamp.priority = std::max(other.stamp.priority, side.stamp.priority);
+    other.stamp.priority = priority;
     return;
   }
   sides.push_back(std::move(side));
@@ -127,13 +128,9 @@ class Renderer {
     for (std::size_t i = 1; i < sides.size(); ++i) {
       if (outranks(sides[i].stamp, sides[best].stamp, strategy)) best = i;
     }
+    // Its own writes only: settling a conflict above this field does not settle one here.
     Side shown = sides[best];
     if (sides.size() == 1) return shown;
-    for (const Side& side : sides) {
-      if (&side != &sides[best]) {
-        shown.dots.insert(shown.dots.end(), side.dots.begin(), side.dots.end());
-      }
-    }
     ConflictType type = type_of(sides);
     bool lists = std::all_of(sides.begin(), sides.end(),
                              [](const Side& s) { return s.value && s.value->is_array(); });

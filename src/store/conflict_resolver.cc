@@ -13,6 +13,11 @@ std::vector<Conflict> ConflictResolver::conflicts(bool pending_only) const {
   std::lock_guard lock(engine.mutex());
   std::vector<Conflict> all = engine.records().conflicts();
   if (pending_only) std::erase_if(all, [](const Conflict& conflict) { return !conflict.pending; });
+  for (Conflict& conflict : all) {
+    std::optional<nlohmann::json> document =
+        engine.get_document({conflict.collection, conflict.id});
+    if (document) conflict.version = engine.version_of(*document);
+  }
   return all;
 }
 
@@ -43,43 +48,46 @@ void ConflictResolver::write(const Conflict& conflict, const std::optional<nlohm
   } else if (value) {
     model::check_document({{"value", *value}});
   }
-  if (value && model::to_text(*value).size() > model::kMaxDocument) {
-    throw Error(ErrorCode::too_large, "the value is larger than 512 KiB, the limit");
-  }
-  model::VersionVector context;
+  // Exactly these, and no other write of the same devices.
+  std::vector<Dot> resolves;
   for (const Candidate& candidate : superseded) {
-    for (const Dot& dot : candidate.dots) {
-      context.set(dot.device, std::max(context.at(dot.device), dot.sequence));
-    }
+    resolves.insert(resolves.end(), candidate.dots.begin(), candidate.dots.end());
   }
+  std::sort(resolves.begin(), resolves.end());
+  resolves.erase(std::unique(resolves.begin(), resolves.end()), resolves.end());
   store::Engine::Transaction transaction(engine);
-  if (!engine.seen().covers(context)) {
+  bool known = std::all_of(resolves.begin(), resolves.end(),
+                           [&](const Dot& dot) { return engine.seen().covers(dot); });
+  if (!known || resolves.empty()) {
     throw Error(ErrorCode::invalid_argument, "the conflict is not of this store: list them again");
   }
   Key key(conflict.collection, conflict.id);
   std::vector<model::Op> ops(1);
   ops[0].path = path;
+  ops[0].resolves = std::move(resolves);
   if (!path.empty()) {
     ops[0].kind = value ? model::OpKind::set : model::OpKind::unset;
     if (value) ops[0].value = *value;
-  } else if (!value) {
-    ops[0].kind = model::OpKind::remove;
   } else {
-    ops[0].kind = model::OpKind::keep;
+    ops[0].kind = value ? model::OpKind::keep : model::OpKind::remove;
   }
-  engine.write(key, std::move(ops), &context);
+  engine.write(key, std::move(ops), nullptr);
   if (path.empty() && value) {
     // Keeping the record is one thing, what it says another: only a value of the user's own changes
-    // it.
+    // it, and only what the user had seen.
     bool offered = std::any_of(superseded.begin(), superseded.end(),
                                [&](const Candidate& side) { return side.value == value; });
-    if (!offered) engine.put(key, *value, {});
+    if (!offered) engine.put(key, *value, conflict.version, {});
   }
   transaction.commit();
 }
 
 void ConflictResolver::set_policy(const Policy& policy) {
   model::check_name(policy.collection, "a collection's name");
+  if (policy.collection[0] == '_') {
+    throw Error(ErrorCode::invalid_argument,
+                "collections whose names start with '_' have no policies");
+  }
   std::string path = model::display_path(model::parse_path(policy.path));
   nlohmann::json document = {{"collection", policy.collection},
                              {"path", path},

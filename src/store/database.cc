@@ -82,14 +82,19 @@ Bytes as_bytes(std::uint64_t value) {
 
 }  // namespace
 
-Database::Database(const std::string& path, const UserKey& key, const StoreOptions& options,
-                   const base::Environment& environment) {
+Database::Database(const std::string& given_path, const UserKey& key, const StoreOptions& options,
+                   const base::Environment& environment)
+    : random_(environment.random) {
+  std::string path = environment.files->canonical(given_path);
   bool exists = environment.files->exists(path);
   if (exists && options.open == StoreOptions::Open::create) {
     throw Error(ErrorCode::exists, path + " exists already: choose another name");
   }
   if (!exists && options.open != StoreOptions::Open::existing) {
-    create(path, key, options, environment);
+    bool made = create(path, key, options, environment);
+    if (!made && options.open == StoreOptions::Open::create) {
+      throw Error(ErrorCode::exists, path + " was made by another process meanwhile");
+    }
   }
   auto file = open_locked(path, base::FileSystem::Mode::existing, environment);
   std::uint64_t size = file->size();
@@ -97,6 +102,8 @@ Database::Database(const std::string& path, const UserKey& key, const StoreOptio
   if (size < (kHeaderPages * kHeaderPage) + kPageSize) {
     throw Error(ErrorCode::corrupt, path + " was cut short: restore a backup");
   }
+  secrets_key_ = crypto::hkdf_sha256(unlocked.data_key.view(), unlocked.header.database_id,
+                                     base::view("holdfast store secrets v1"), 32);
   vfs_ = std::make_unique<StoreVfs>(path, std::move(file), unlocked.data_key.view(),
                                     unlocked.header.database_id, environment);
   connection_ = connect(*vfs_, SQLITE_OPEN_READWRITE);
@@ -120,12 +127,19 @@ Database::Database(const std::string& path, const UserKey& key, const StoreOptio
 }
 
 // Makes the store aside and renames it into place, so that there is never half a store at `path`.
-void Database::create(const std::string& path, const UserKey& key, const StoreOptions& options,
+bool Database::create(const std::string& path, const UserKey& key, const StoreOptions& options,
                       const base::Environment& environment) {
+  crypto::Argon2Cost cost;
+  constexpr std::uint32_t kMib = 1024;
+  if (options.passphrase_memory_mib < crypto::kArgon2Floor.memory_kib / kMib ||
+      options.passphrase_memory_mib > crypto::kArgon2Ceiling.memory_kib / kMib) {
+    throw Error(ErrorCode::invalid_argument, "passphrase_memory_mib must be 64 to 1024");
+  }
+  cost.memory_kib = options.passphrase_memory_mib * kMib;
   std::string aside = path + ".new";
   auto file = open_locked(aside, base::FileSystem::Mode::create, environment);
   // Whoever held the lock may have renamed this very file to `path`: then it is not ours to write.
-  if (environment.files->exists(path)) return;
+  if (environment.files->exists(path)) return false;
   environment.files->remove(aside + "-wal");
   file->truncate(0);
 
@@ -134,12 +148,6 @@ void Database::create(const std::string& path, const UserKey& key, const StoreOp
   Header header;
   header.database_id = environment.random->array<16>();
   header.generation = 1;
-  crypto::Argon2Cost cost;
-  cost.memory_kib = options.passphrase_memory_mib * 1024;
-  if (cost.memory_kib < crypto::kArgon2Floor.memory_kib ||
-      cost.memory_kib > crypto::kArgon2Ceiling.memory_kib) {
-    throw Error(ErrorCode::invalid_argument, "passphrase_memory_mib must be 64 to 1024");
-  }
   header.slots.push_back(
       make_slot(key, header.database_id, data_key.view(), cost, *environment.random));
   write_header(*file, header, data_key.view());
@@ -163,8 +171,21 @@ void Database::create(const std::string& path, const UserKey& key, const StoreOp
     connection.execute("COMMIT");
     connection.execute("PRAGMA journal_mode = WAL");
   }
-  // Lost the race: somebody else's store is at `path`, and will be opened.
-  if (!environment.files->rename_new(aside, path)) environment.files->remove(aside);
+  // The log of a store that somebody deleted without it would not open under the new key.
+  if (!environment.files->exists(path)) environment.files->remove(path + "-wal");
+  if (environment.files->rename_new(aside, path)) return true;
+  environment.files->remove(aside);
+  return false;
+}
+
+Bytes Database::seal_secret(std::string_view name, ByteView secret) {
+  return crypto::seal_committing(secrets_key_.view(), name, secret, *random_);
+}
+
+crypto::Secret Database::open_secret(std::string_view name, ByteView sealed) {
+  std::optional<crypto::Secret> secret = crypto::open_committing(secrets_key_.view(), name, sealed);
+  if (!secret) throw Error(ErrorCode::corrupt, "a key in the store is damaged: restore a backup");
+  return std::move(*secret);
 }
 
 std::optional<Bytes> Database::meta(std::string_view name) {
@@ -184,6 +205,8 @@ void Database::set_meta(std::string_view name, ByteView value) {
 
 void Database::verify() {
   connection_->execute("PRAGMA wal_checkpoint(PASSIVE)");
+  vfs_->verify_pages();  // SQLite's own check passes over pages that it holds in memory or does not
+                         // use
   Statement check(connection_->prepare("PRAGMA integrity_check(1)"));
   if (!check.step() || check.text(0) != "ok") {
     throw Error(ErrorCode::corrupt, "the store's structure is damaged: restore a backup");

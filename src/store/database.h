@@ -21,12 +21,19 @@ class Database {
   // Small values by name, in the table `meta`.
   std::optional<Bytes> meta(std::string_view name);
   void set_meta(std::string_view name, ByteView value);
+  // Keys of the device and the vault are sealed once more inside the file, so that SQLite's own
+  // memory, which is not wiped, never holds one.
+  Bytes seal_secret(std::string_view name, ByteView secret);
+  crypto::Secret open_secret(std::string_view name, ByteView sealed);  // throws Error(corrupt)
   void verify();
 
  private:
-  static void create(const std::string& path, const UserKey& key, const StoreOptions& options,
+  // False where somebody else's new store is at `path` now.
+  static bool create(const std::string& path, const UserKey& key, const StoreOptions& options,
                      const base::Environment& environment);
 
+  std::shared_ptr<base::Random> random_;
+  crypto::Secret secrets_key_;
   std::unique_ptr<StoreVfs> vfs_;
   std::unique_ptr<Connection> connection_;
 };

@@ -31,9 +31,20 @@ struct VersionAccess {
 
 namespace {
 
-constexpr std::size_t kChangeBytes =
-    256 * 1024;  // beyond it a transaction continues in another change set
-constexpr std::size_t kChangeOps = 2000;
+constexpr std::size_t kMaxDiffOps = 4000;  // beyond them a document is written whole
+constexpr std::size_t kMaxDiffBytes = 384 * 1024;
+
+// About how many bytes a value takes; much cheaper than writing it out.
+std::size_t weight(const model::Json& value) {
+  std::size_t sum = 4;
+  if (value.is_string()) sum += value.get_ref<const std::string&>().size();
+  if (value.is_object()) {
+    for (const auto& [key, child] : value.items()) sum += key.size() + 2 + weight(child);
+  } else if (value.is_array()) {
+    for (const auto& child : value) sum += weight(child);
+  }
+  return sum;
+}
 
 void check_key(const Key& key) {
   model::check_name(key.id, "a record's id");
@@ -41,13 +52,6 @@ void check_key(const Key& key) {
   if (key.collection[0] == '_') {
     throw Error(ErrorCode::invalid_argument,
                 "collections whose names start with '_' belong to Holdfast: choose another name");
-  }
-}
-
-void check_size(const model::Json& document) {
-  model::check_document(document);
-  if (model::to_text(document).size() > model::kMaxDocument) {
-    throw Error(ErrorCode::too_large, "the document is larger than 512 KiB, the limit: split it");
   }
 }
 
@@ -74,6 +78,7 @@ Engine::Engine(const std::string& path, const UserKey& key, const StoreOptions& 
       database_(path, key, options, environment_),
       records_(database_) {
   if (!database_.meta("sign_seed")) make_identity();
+  load_identity();
   load();
 }
 
@@ -83,23 +88,28 @@ void Engine::make_identity() {
   environment_.random->fill(sign.span());
   environment_.random->fill(box.span());
   database_.connection().execute("BEGIN IMMEDIATE");
-  database_.set_meta("box_secret", box.view());
-  database_.set_meta("sign_seed", sign.view());
+  database_.set_meta("box_secret", database_.seal_secret("box_secret", box.view()));
+  database_.set_meta("sign_seed", database_.seal_secret("sign_seed", sign.view()));
   database_.connection().execute("COMMIT");
 }
 
-void Engine::load() {
-  records_.forget_caches();
+// Once: references to it are handed out.
+void Engine::load_identity() {
   std::optional<Bytes> sign = database_.meta("sign_seed");
   std::optional<Bytes> box = database_.meta("box_secret");
-  if (!sign || !box || sign->size() != 32 || box->size() != 32) {
+  if (!sign || !box) {
     throw Error(ErrorCode::corrupt, "the store has lost its device's keys: restore a backup");
   }
-  crypto::SigningKey signing(*sign);
+  crypto::SigningKey signing(database_.open_secret("sign_seed", *sign).view());
   model::DeviceId id = base::device_id_of(signing.public_key());
-  identity_.emplace(Identity{std::move(signing), crypto::BoxKey(*box), id});
-  crypto::wipe(*sign);
-  crypto::wipe(*box);
+  identity_.emplace(Identity{std::move(signing),
+                             crypto::BoxKey(database_.open_secret("box_secret", *box).view()), id});
+}
+
+// What is kept in memory of the store; after a rollback it must be read again before anything else.
+void Engine::load() {
+  stale_ = true;
+  records_.forget_caches();
   std::optional<Bytes> last = database_.meta("clock");
   saved_clock_ = {last ? base::Reader(*last, "the clock").u64() : 0};
   clock_ = model::HybridClock(saved_clock_);
@@ -109,22 +119,28 @@ void Engine::load() {
     seen_.set(base::Reader(devices.blob(0), "a device id").array<16>(),
               static_cast<std::uint64_t>(devices.integer(1)));
   }
+  waiting_.clear();
+  Statement waiting(database_.connection().prepare("SELECT DISTINCT device FROM waiting"));
+  while (waiting.step()) {
+    waiting_.insert(base::Reader(waiting.blob(0), "a device id").array<16>());
+  }
+  stale_ = false;
 }
 
 Engine::Transaction::Transaction(Engine& engine) : engine_(engine), lock_(engine.mutex_) {
   if (engine_.depth_ == 0) {
+    if (engine_.stale_) engine_.load();
     engine_.failed_ = false;
     engine_.database_.connection().execute("BEGIN IMMEDIATE");
+  } else {
+    engine_.require_intact();
   }
   ++engine_.depth_;
 }
 
 void Engine::Transaction::commit() {
+  engine_.require_intact();
   if (engine_.depth_ == 1) {
-    if (engine_.failed_) {
-      throw Error(ErrorCode::invalid_argument,
-                  "a part of this transaction failed, so none of it is kept: let its error out");
-    }
     engine_.close_change();
     engine_.save_clock();
     engine_.database_.connection().execute("COMMIT");
@@ -138,60 +154,35 @@ Engine::Transaction::~Transaction() {
   engine_.failed_ = true;
   if (--engine_.depth_ > 0) return;
   engine_.building_.reset();
+  engine_.stale_ = true;
   try {
     if (!sqlite3_get_autocommit(engine_.database_.connection().handle())) {
       engine_.database_.connection().execute("ROLLBACK");
     }
     engine_.load();
   } catch (...) {
-    // The next use of the store meets the same failure and reports it.
+    // Stale: the next use of the store loads, or reports why it cannot.
   }
 }
 
-void Engine::open_change(const model::VersionVector* context) {
-  bool same_base =
-      building_ && (context ? building_base_ && *building_base_ == *context : !building_base_);
-  bool room = building_bytes_ < kChangeBytes && (!building_ || building_->ops.size() < kChangeOps);
-  if (building_ && same_base && room) return;
-  close_change();
-  building_.emplace();
-  building_->device = identity_->id;
-  building_->sequence = seen_.at(identity_->id) + 1;
-  building_->hlc = clock_.tick(environment_.clock->now_ms());
-  building_->context = context ? *context : seen_;
-  building_base_.reset();
-  if (context) building_base_ = *context;
-  building_bytes_ = 0;
+// SQLite rolls a transaction back by itself when the disk fails in it, on a read, too. What came
+// after would then be stored without what came before.
+void Engine::require_intact() {
+  if (failed_ || sqlite3_get_autocommit(database_.connection().handle())) {
+    failed_ = true;
+    throw Error(
+        ErrorCode::io,
+        "an earlier part of this transaction failed, so none of it is kept: let its error out, "
+        "then try again");
+  }
 }
 
-void Engine::close_change() {
-  if (!building_) return;
-  model::ChangeSet change = std::move(*building_);
-  building_.reset();
-  if (change.ops.empty()) return;
-  Bytes body = model::encode_changes({change});
-  Statement(database_.connection().prepare("INSERT INTO change VALUES(?, ?)"))
-      .bind(change.sequence)
-      .bind(body)
-      .run();
-  set_seen(change.device, change.sequence);
-}
-
-void Engine::save_clock() {
-  if (clock_.last() == saved_clock_) return;
-  base::Writer last;
-  last.u64(clock_.last().value);
-  database_.set_meta("clock", last.bytes());
-  saved_clock_ = clock_.last();
-}
-
-void Engine::set_seen(const model::DeviceId& device, std::uint64_t sequence) {
-  std::uint64_t num = records_.index_of(device);
-  Statement(database_.connection().prepare("UPDATE device SET seen = ? WHERE num = ?"))
-      .bind(sequence)
-      .bind(num)
-      .run();
-  seen_.set(device, sequence);
+void Engine::require_no_transaction() {
+  std::lock_guard lock(mutex_);
+  if (depth_ > 0) {
+    throw Error(ErrorCode::invalid_argument,
+                "this cannot be part of a transaction: what is sent must be durable first");
+  }
 }
 
 void Engine::write(const Key& key, std::vector<model::Op> ops,
@@ -206,10 +197,7 @@ void Engine::write(const Key& key, std::vector<model::Op> ops,
   records_.apply(*building_, ops.data(), ops.data() + ops.size());
   for (model::Op& op : ops) {
     building_bytes_ += 64 + op.path.size() + op.record.size();
-    if (op.kind == model::OpKind::set) {
-      building_bytes_ += op.value.is_structured() ? op.value.dump().size() : 16;
-      if (op.value.is_string()) building_bytes_ += op.value.get_ref<const std::string&>().size();
-    }
+    if (op.kind == model::OpKind::set) building_bytes_ += weight(op.value);
     building_->ops.push_back(std::move(op));
   }
   transaction.commit();
@@ -218,6 +206,12 @@ void Engine::write(const Key& key, std::vector<model::Op> ops,
 void Engine::write_diff(const Key& key, const model::Json& before, const model::Json& after,
                         const model::VersionVector* context, const WriteOptions& options) {
   std::vector<model::Op> ops = model::diff(before, after);
+  std::size_t bytes = 0;
+  for (const model::Op& op : ops) bytes += op.path.size() + weight(op.value);
+  if (ops.size() > kMaxDiffOps || bytes > kMaxDiffBytes) {
+    ops.assign(1, {});
+    ops[0].value = after;
+  }
   std::int64_t priority = priority_of(after, options);
   for (model::Op& op : ops) op.priority = priority;
   write(key, std::move(ops), context);
@@ -225,7 +219,7 @@ void Engine::write_diff(const Key& key, const model::Json& before, const model::
 
 void Engine::put(const Key& key, model::Json document, const WriteOptions& options) {
   check_key(key);
-  check_size(document);
+  model::check_document(document);
   Transaction transaction(*this);
   std::optional<Records::Row> row = records_.load(key.collection, key.id);
   if (row && row->alive) {
@@ -244,7 +238,7 @@ void Engine::put(const Key& key, model::Json document, const WriteOptions& optio
 void Engine::put(const Key& key, const model::Json& document, const RecordVersion& version,
                  const WriteOptions& options) {
   check_key(key);
-  check_size(document);
+  model::check_document(document);
   const VersionAccess::Base* base = VersionAccess::base(version);
   if (!base) {
     throw Error(ErrorCode::invalid_argument,
@@ -258,7 +252,12 @@ void Engine::put(const Key& key, const model::Json& document, const RecordVersio
 
 std::optional<VersionedDocument> Engine::get(const Key& key) {
   std::lock_guard lock(mutex_);
-  if (building_) close_change();  // so that the version covers what this transaction wrote
+  if (stale_) load();
+  if (building_) {  // the version is to cover what this transaction wrote
+    Transaction transaction(*this);
+    close_change();
+    transaction.commit();
+  }
   std::optional<Records::Row> row = records_.load(key.collection, key.id);
   if (!row || !row->alive) return std::nullopt;
   VersionedDocument out;
@@ -269,8 +268,13 @@ std::optional<VersionedDocument> Engine::get(const Key& key) {
   return out;
 }
 
+RecordVersion Engine::version_of(const model::Json& document) {
+  return VersionAccess::make(document, seen_);
+}
+
 std::optional<model::Json> Engine::get_document(const Key& key) {
   std::lock_guard lock(mutex_);
+  if (stale_) load();
   std::optional<Records::Row> row = records_.load(key.collection, key.id);
   if (!row || !row->alive) return std::nullopt;
   return parse_stored(row->doc);
@@ -292,6 +296,7 @@ bool Engine::remove(const Key& key) {
 
 std::vector<std::string> Engine::list(const std::string& collection) {
   std::lock_guard lock(mutex_);
+  if (stale_) load();
   std::vector<std::string> ids;
   auto num = records_.collection_num(collection);
   if (!num) return ids;
@@ -305,6 +310,7 @@ std::vector<std::string> Engine::list(const std::string& collection) {
 void Engine::for_each(const std::string& collection,
                       const std::function<bool(const std::string&, const model::Json&)>& visit) {
   std::lock_guard lock(mutex_);
+  if (stale_) load();
   auto num = records_.collection_num(collection);
   if (!num) return;
   Statement query(database_.connection().prepare(
@@ -328,71 +334,6 @@ std::vector<std::string> Engine::collections() {
 void Engine::verify() {
   std::lock_guard lock(mutex_);
   database_.verify();
-}
-
-void Engine::apply(const model::ChangeSet& change) {
-  // Ops on one record are applied together: it is read and rendered once.
-  for (std::size_t i = 0; i < change.ops.size();) {
-    std::size_t end = i + 1;
-    while (end < change.ops.size() && change.ops[end].record == change.ops[i].record &&
-           change.ops[end].collection == change.ops[i].collection) {
-      ++end;
-    }
-    records_.apply(change, change.ops.data() + i, change.ops.data() + end);
-    i = end;
-  }
-  clock_.observe(change.hlc, environment_.clock->now_ms());
-  set_seen(change.device, change.sequence);
-}
-
-Received Engine::receive(const model::ChangeSet& change) {
-  Transaction transaction(*this);
-  Received result = Received::known;
-  if (change.sequence > seen_.at(change.device)) {
-    bool ready = change.sequence == seen_.at(change.device) + 1 && seen_.covers(change.context);
-    result = ready ? Received::applied : Received::waiting;
-    if (ready) {
-      apply(change);
-      apply_waiting();
-    } else {
-      Bytes body = model::encode_changes({change});
-      Statement(database_.connection().prepare("INSERT OR IGNORE INTO waiting VALUES(?, ?, ?)"))
-          .bind(ByteView(change.device))
-          .bind(change.sequence)
-          .bind(body)
-          .run();
-    }
-  }
-  transaction.commit();
-  return result;
-}
-
-void Engine::apply_waiting() {
-  for (bool progress = true; progress;) {
-    progress = false;
-    std::vector<model::ChangeSet> ready;
-    {
-      Statement query(database_.connection().prepare("SELECT device, sequence, body FROM waiting"));
-      while (query.step()) {
-        model::DeviceId device = base::Reader(query.blob(0), "a device id").array<16>();
-        auto sequence = static_cast<std::uint64_t>(query.integer(1));
-        if (sequence > seen_.at(device) + 1) continue;
-        ready.push_back(model::decode_changes(query.blob(2), device).front());
-      }
-    }
-    for (const model::ChangeSet& change : ready) {
-      bool due = change.sequence == seen_.at(change.device) + 1 && seen_.covers(change.context);
-      bool known = change.sequence <= seen_.at(change.device);
-      if (!due && !known) continue;
-      if (due) apply(change);
-      Statement(
-          database_.connection().prepare("DELETE FROM waiting WHERE device = ? AND sequence = ?"))
-          .bind(ByteView(change.device))
-          .bind(change.sequence)
-          .run();
-      progress = true;
-    }
-  }
 }
 
 }  // namespace store

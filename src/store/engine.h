@@ -3,6 +3,7 @@
 // What is behind EncryptedLocalStore: local edits become change sets, change sets become records.
 
 #include <mutex>
+#include <set>
 
 #include "src/base/hash.h"
 #include "src/crypto/keys.h"
@@ -54,10 +55,19 @@ class Engine {
   std::vector<std::string> collections();
   void verify();
 
+  RecordVersion version_of(const model::Json& document);  // the document as it is now
+
   // Writes ops on one record whose writer's base was `context` (what it supersedes).
   void write(const Key& key, std::vector<model::Op> ops, const model::VersionVector* context);
   // Applies what another device wrote, or keeps it until what it builds on is here.
   Received receive(const model::ChangeSet& change);
+  // Change sets of a batch that is void: they count as seen, and do nothing.
+  void skip(const model::DeviceId& device, std::uint64_t first, std::uint64_t last);
+  std::uint64_t count_waiting();  // change sets that wait for what they build on
+
+  // Throws Error(invalid_argument) inside a transaction of this thread.
+  void require_no_transaction();
+  std::mutex& sync_mutex() { return sync_mutex_; }  // one sync at a time
 
   Records& records() { return records_; }
   Database& database() { return database_; }
@@ -69,6 +79,8 @@ class Engine {
  private:
   void load();
   void make_identity();
+  void load_identity();
+  void require_intact();
   void open_change(const model::VersionVector* context);
   void close_change();
   void save_clock();
@@ -87,7 +99,10 @@ class Engine {
   model::Hlc saved_clock_;
   model::VersionVector seen_;
   int depth_ = 0;
-  bool failed_ = false;  // an inner transaction rolled back: so must the outermost
+  bool stale_ = false;  // what is in memory may not be what is in the file: load() first
+  std::mutex sync_mutex_;
+  std::set<model::DeviceId> waiting_;  // devices with change sets in the table of that name
+  bool failed_ = false;                // an inner transaction rolled back: so must the outermost
 
   // The change set being built by the open transaction.
   std::optional<model::ChangeSet> building_;

@@ -1,7 +1,5 @@
 #include "src/store/header.h"
 
-#include <algorithm>
-
 #include "holdfast/error.h"
 #include "src/crypto/aead.h"
 #include "src/crypto/keys.h"
@@ -162,13 +160,17 @@ Unlocked unlock(base::File& file, const UserKey& key, const std::string& path) {
   }
   std::optional<Unlocked> best;
   bool opened = false;
-  std::vector<Bytes> tried;  // the two copies usually agree: one derivation is enough
+  std::optional<Error> refused;  // a slot whose cost is outside the safe range
   for (std::size_t i = 0; i < headers.size(); ++i) {
-    if (best && pages[i] == pages[0]) continue;
+    if (i > 0 && pages[i] == pages[0]) continue;  // the two copies usually agree
     for (const KeySlot& slot : headers[i].slots) {
-      if (std::find(tried.begin(), tried.end(), slot.wrapped) != tried.end() && !opened) continue;
-      tried.push_back(slot.wrapped);
-      std::optional<crypto::Secret> data_key = open_slot(slot, key, headers[i].database_id);
+      std::optional<crypto::Secret> data_key;
+      try {
+        data_key = open_slot(slot, key, headers[i].database_id);
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::corrupt) throw;
+        refused = error;
+      }
       if (!data_key || data_key->size() != 32) continue;
       opened = true;
       ByteView page = pages[i];
@@ -184,6 +186,7 @@ Unlocked unlock(base::File& file, const UserKey& key, const std::string& path) {
   if (opened) {
     throw Error(ErrorCode::corrupt, path + ": the header was changed: restore a backup");
   }
+  if (refused) throw *refused;
   throw Error(ErrorCode::wrong_key, "no key slot of " + path + " opens with that key");
 }
 

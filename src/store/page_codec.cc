@@ -31,11 +31,15 @@ PageCodec::PageCodec(ByteView data_key, const base::Id16& database_id,
   renew();
 }
 
+// All or nothing: a source of randomness that throws must not leave half a nonce behind.
 void PageCodec::renew() {
-  process_ = ::getpid();
-  random_->fill(prefix_);
-  writer_.emplace(pages_.derive(prefix_).view());
+  std::array<std::uint8_t, crypto::Xaes::kPrefixSize> prefix;
+  random_->fill(prefix);
+  crypto::Gcm writer(pages_.derive(prefix).view());
   pool_.clear();
+  prefix_ = prefix;
+  writer_ = std::move(writer);
+  process_ = ::getpid();
 }
 
 std::array<std::uint8_t, 22> PageCodec::aad(std::uint32_t page) const {
@@ -52,8 +56,9 @@ bool PageCodec::seal(std::uint32_t page, const std::uint8_t* plain, std::uint8_t
   std::lock_guard lock(mutex_);
   if (::getpid() != process_) renew();
   if (pool_.empty()) {
-    pool_.resize(kPool);
-    random_->fill(pool_);
+    Bytes fresh(kPool);
+    random_->fill(fresh);
+    pool_ = std::move(fresh);
   }
   std::uint8_t* nonce = out + kPlainSize;
   std::memcpy(nonce, prefix_.data(), prefix_.size());

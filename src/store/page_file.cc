@@ -75,6 +75,15 @@ void PageFile::truncate(std::uint64_t size) {
   }
 }
 
+void PageFile::verify() {
+  std::uint64_t pages = size() / kPageSize;
+  std::array<std::uint8_t, kPageSize> page;
+  for (std::uint64_t index = 0; index < pages; ++index) {
+    static_cast<void>(read(index * kPageSize, page, false));
+  }
+  crypto::wipe(page);
+}
+
 void PageFile::fill(std::uint64_t from_page, std::uint64_t to_page) {
   static constexpr std::array<std::uint8_t, kPageSize> kEmpty{};
   for (std::uint64_t index = from_page; index < to_page; ++index) {

@@ -19,6 +19,8 @@ class PageFile {
   void write(std::uint64_t offset, ByteView page, bool raw);
   void truncate(std::uint64_t size);
   void sync() { file_->sync(); }
+  // Opens every page. Throws Error(corrupt).
+  void verify();
 
  private:
   void fill(std::uint64_t from_page, std::uint64_t to_page);

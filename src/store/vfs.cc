@@ -1,5 +1,8 @@
 #include "src/store/vfs.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <exception>
@@ -7,15 +10,10 @@
 
 #include "holdfast/error.h"
 #include "src/store/page_file.h"
+#include "src/store/shared_memory.h"
 #include "src/store/wal_file.h"
 
 namespace holdfast::store {
-namespace {
-
-constexpr int kShmLocks = SQLITE_SHM_NLOCK;
-
-}  // namespace
-
 // What the connections of one store share: the files, and in this process's memory the locks and
 // the index that SQLite would keep in a file beside the store.
 class StoreFiles {
@@ -37,15 +35,14 @@ class StoreFiles {
   std::unique_ptr<WalFile> wal_;
   int wal_users_ = 0;
   bool sync_failed_ = false;
+  const pid_t process_ = ::getpid();
   std::exception_ptr last_error_;
 
   int shared_locks_ = 0;
   const void* reserved_by_ = nullptr;
   const void* exclusive_by_ = nullptr;
 
-  std::vector<std::unique_ptr<std::uint8_t[]>> shm_regions_;
-  int shm_shared_[kShmLocks] = {};
-  const void* shm_exclusive_[kShmLocks] = {};
+  SharedMemory shm_;
 
   // After a sync failed, nobody knows what the disk holds: nothing more is written.
   void require_synced() const {
@@ -66,8 +63,7 @@ struct OpenFile {
   bool checkpointing;  // of a database: copy sealed pages as they are
   OpenFile* main;      // of a log: its database
   int lock;
-  unsigned shm_shared;
-  unsigned shm_exclusive;
+  SharedMemory::Holder shm;
 };
 
 OpenFile& open_file(sqlite3_file* file) { return *reinterpret_cast<OpenFile*>(file); }
@@ -79,9 +75,11 @@ template <typename Operation>
 int guarded(StoreFiles& files, int code, Operation operation) noexcept {
   std::lock_guard lock(files.mutex_);
   try {
+    if (::getpid() != files.process_) {
+      throw Error(ErrorCode::in_use,
+                  "a store cannot be used on in a forked process: open it there");
+    }
     return operation();
-  } catch (const std::bad_alloc&) {
-    return SQLITE_IOERR_NOMEM;
   } catch (...) {
     files.last_error_ = std::current_exception();
     return code;
@@ -104,6 +102,19 @@ int x_read(sqlite3_file* file, void* out, int size, sqlite3_int64 offset) {
     std::span<std::uint8_t> bytes{static_cast<std::uint8_t*>(out), static_cast<std::size_t>(size)};
     auto at = static_cast<std::uint64_t>(offset);
     bool raw = self.is_wal ? self.main && self.main->checkpointing : self.checkpointing;
+    constexpr std::size_t kDatabaseHeader = 100;
+    if (!self.is_wal && at == 0 && bytes.size() == kDatabaseHeader &&
+        files.environment_.files->exists(files.wal_path_)) {
+      // SQLite looks at these bytes before it looks at the log. A checkpoint that a power cut tore
+      // may have left page 1 unreadable here and whole there; the page itself is read by the same
+      // rule as every other, and must be in one of the two.
+      try {
+        if (files.pages_.read(at, bytes, false)) return SQLITE_OK;
+      } catch (const Error&) {
+        std::fill(bytes.begin(), bytes.end(), std::uint8_t{0});
+      }
+      return SQLITE_IOERR_SHORT_READ;
+    }
     bool there = self.is_wal ? files.wal_->read(at, bytes, raw) : files.pages_.read(at, bytes, raw);
     return there ? SQLITE_OK : SQLITE_IOERR_SHORT_READ;
   });
@@ -221,56 +232,22 @@ int x_sector_size(sqlite3_file*) { return static_cast<int>(kPageSize); }
 int x_device_characteristics(sqlite3_file*) { return SQLITE_IOCAP_POWERSAFE_OVERWRITE; }
 
 int x_shm_map(sqlite3_file* file, int region, int size, int extend, void volatile** out) {
-  OpenFile& self = open_file(file);
-  StoreFiles& files = *self.files;
+  StoreFiles& files = *open_file(file).files;
   return guarded(files, SQLITE_IOERR_SHMMAP, [&] {
-    auto wanted = static_cast<std::size_t>(region) + 1;
-    if (files.shm_regions_.size() < wanted && !extend) {
-      *out = nullptr;
-      return SQLITE_OK;
-    }
-    while (files.shm_regions_.size() < wanted) {
-      files.shm_regions_.push_back(
-          std::make_unique<std::uint8_t[]>(static_cast<std::size_t>(size)));
-    }
-    *out = files.shm_regions_[wanted - 1].get();
+    *out = files.shm_.map(static_cast<std::size_t>(region), static_cast<std::size_t>(size), extend);
     return SQLITE_OK;
   });
 }
 
 int x_shm_lock(sqlite3_file* file, int first, int count, int flags) {
   OpenFile& self = open_file(file);
-  StoreFiles& files = *self.files;
-  return guarded(files, SQLITE_IOERR_SHMLOCK, [&] {
+  return guarded(*self.files, SQLITE_IOERR_SHMLOCK, [&] {
     bool exclusive = (flags & SQLITE_SHM_EXCLUSIVE) != 0;
-    unsigned& mine = exclusive ? self.shm_exclusive : self.shm_shared;
     if (flags & SQLITE_SHM_UNLOCK) {
-      for (int i = first; i < first + count; ++i) {
-        if (!(mine & 1u << i)) continue;
-        mine &= ~(1u << i);
-        if (exclusive) {
-          files.shm_exclusive_[i] = nullptr;
-        } else {
-          --files.shm_shared_[i];
-        }
-      }
+      self.files->shm_.unlock(self.shm, first, count, exclusive);
       return SQLITE_OK;
     }
-    for (int i = first; i < first + count; ++i) {
-      int others = files.shm_shared_[i] - (self.shm_shared >> i & 1u ? 1 : 0);
-      if (files.shm_exclusive_[i] && files.shm_exclusive_[i] != &self) return SQLITE_BUSY;
-      if (exclusive && others > 0) return SQLITE_BUSY;
-    }
-    for (int i = first; i < first + count; ++i) {
-      if (mine & 1u << i) continue;
-      mine |= 1u << i;
-      if (exclusive) {
-        files.shm_exclusive_[i] = &self;
-      } else {
-        ++files.shm_shared_[i];
-      }
-    }
-    return SQLITE_OK;
+    return self.files->shm_.lock(self.shm, first, count, exclusive) ? SQLITE_OK : SQLITE_BUSY;
   });
 }
 
@@ -279,7 +256,7 @@ void x_shm_barrier(sqlite3_file*) { std::atomic_thread_fence(std::memory_order_s
 int x_shm_unmap(sqlite3_file* file, int remove) {
   OpenFile& self = open_file(file);
   std::lock_guard lock(self.files->mutex_);
-  if (remove) self.files->shm_regions_.clear();
+  if (remove) self.files->shm_.clear();
   return SQLITE_OK;
 }
 
@@ -358,22 +335,33 @@ int x_full_pathname(sqlite3_vfs*, const char* name, int size, char* out) {
   return SQLITE_OK;
 }
 
+// Seams may throw, and SQLite's frames must not be unwound.
 int x_randomness(sqlite3_vfs* vfs, int size, char* out) {
   StoreFiles& files = files_of(vfs);
-  files.environment_.random->fill(
-      {reinterpret_cast<std::uint8_t*>(out), static_cast<std::size_t>(size)});
-  return size;
+  int code = guarded(files, SQLITE_ERROR, [&] {
+    files.environment_.random->fill(
+        {reinterpret_cast<std::uint8_t*>(out), static_cast<std::size_t>(size)});
+    return SQLITE_OK;
+  });
+  return code == SQLITE_OK ? size : 0;
 }
 
 int x_sleep(sqlite3_vfs* vfs, int microseconds) {
-  files_of(vfs).environment_.clock->sleep_ms((microseconds + 999) / 1000);
+  StoreFiles& files = files_of(vfs);
+  guarded(files, SQLITE_ERROR, [&] {
+    files.environment_.clock->sleep_ms((microseconds + 999) / 1000);
+    return SQLITE_OK;
+  });
   return microseconds;
 }
 
 int x_current_time_int64(sqlite3_vfs* vfs, sqlite3_int64* out) {
   constexpr sqlite3_int64 kJulianDayOf1970Ms = 210866760000000;
-  *out = kJulianDayOf1970Ms + files_of(vfs).environment_.clock->now_ms();
-  return SQLITE_OK;
+  StoreFiles& files = files_of(vfs);
+  return guarded(files, SQLITE_ERROR, [&] {
+    *out = kJulianDayOf1970Ms + files.environment_.clock->now_ms();
+    return SQLITE_OK;
+  });
 }
 
 int x_current_time(sqlite3_vfs* vfs, double* out) {
@@ -411,6 +399,11 @@ StoreVfs::StoreVfs(std::string path, std::unique_ptr<base::File> file, ByteView 
 }
 
 StoreVfs::~StoreVfs() { sqlite3_vfs_unregister(&vfs_); }
+
+void StoreVfs::verify_pages() {
+  std::lock_guard lock(files_->mutex_);
+  files_->pages_.verify();
+}
 
 const std::string& StoreVfs::path() const { return files_->path_; }
 

@@ -31,6 +31,9 @@ class StoreVfs {
   void rethrow_last_error() const;
   void forget_last_error();
 
+  // Reads every page of the database file. Throws Error(corrupt).
+  void verify_pages();
+
  private:
   std::unique_ptr<StoreFiles> files_;
   std::string name_;

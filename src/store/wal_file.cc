@@ -77,15 +77,21 @@ bool WalFile::check(const OnDisk& frame, std::uint64_t generation, std::size_t i
                                               frame.tag(), before));
 }
 
+Mac WalFile::header_mac(std::size_t place, ByteView body) const {
+  base::Writer message;
+  message.u8(kHeaderLabel);
+  message.u8(static_cast<std::uint8_t>(place));
+  message.raw(body);
+  return codec_.mac(message.bytes());
+}
+
 bool WalFile::load_header(std::size_t place) {
   std::array<std::uint8_t, kHeaderOnDisk> bytes;
   if (file_->read(place * kPlaceSize, bytes) != bytes.size()) return false;
-  base::Writer message;
-  message.u8(kHeaderLabel);
-  message.raw(ByteView(bytes).first(kHeader + 8));
-  if (!crypto::equal(codec_.mac(message.bytes()), ByteView(bytes).last(kMacSize))) return false;
+  ByteView body = ByteView(bytes).first(kHeader + 8);
+  if (!crypto::equal(header_mac(place, body), ByteView(bytes).last(kMacSize))) return false;
   std::uint64_t generation = little_endian(bytes.data() + kHeader);
-  if (has_header_ && generation < generation_) return false;
+  if (has_header_ && generation <= generation_) return false;
   has_header_ = true;
   place_ = place;
   generation_ = generation;
@@ -121,7 +127,23 @@ void WalFile::scan() {
   }
   crypto::wipe(plain);
   check_lost_frames(index, count);
-  // What was read back after a start is as durable as it will get; the first sync covers it.
+  make_durable();
+}
+
+// After a sync that failed, the system may show bytes that never reached the disk, and will not
+// write them again of itself. What the log continues from is written once more, so that the next
+// sync means it.
+void WalFile::make_durable() {
+  if (frames_.empty()) return;
+  std::array<std::uint8_t, kHeaderOnDisk> place;
+  file_->read(place_ * kPlaceSize, place);
+  file_->write(place_ * kPlaceSize, place);
+  auto frame = std::make_unique<OnDisk>();
+  for (std::size_t index = 0; index < frames_.size(); ++index) {
+    file_->read(frame_offset(index), frame->bytes);
+    file_->write(frame_offset(index), frame->bytes);
+  }
+  sync();
 }
 
 // Frames behind the first bad one may be leftovers of older generations or of a write that a power
@@ -152,7 +174,7 @@ bool WalFile::read(std::uint64_t offset, std::span<std::uint8_t> out, bool raw) 
   }
   std::size_t index = static_cast<std::size_t>((offset - kHeader) / kFrame);
   std::size_t at = static_cast<std::size_t>((offset - kHeader) % kFrame);
-  if (pending_ && pending_->index == index) flush_pending();
+
   auto frame = std::make_unique<OnDisk>();
   if (file_->read(frame_offset(index), frame->bytes) != kDiskFrame) damaged("it was cut short");
   bool whole = at == 0 && out.size() == kFrame;
@@ -165,12 +187,11 @@ bool WalFile::read(std::uint64_t offset, std::span<std::uint8_t> out, bool raw) 
   }
   std::uint8_t* page = out.data() + (whole ? kFrameHeader : 0);
   const Frame& known = frames_[index];
-  bool fits = crypto::equal(frame->tag(), known.tag);
-  if (fits && raw) {
-    std::memcpy(page, frame->page(), kPageSize);
-  } else if (!fits || !codec_.open(known.page, frame->page(), page)) {
-    damaged("frame " + std::to_string(index));
-  }
+  // A page for a checkpoint is authenticated, too: it is about to replace an older one.
+  bool fits =
+      crypto::equal(frame->tag(), known.tag) && codec_.open(known.page, frame->page(), page);
+  if (!fits) damaged("frame " + std::to_string(index));
+  if (raw) std::memcpy(page, frame->page(), kPageSize);
   return true;
 }
 
@@ -180,9 +201,10 @@ void WalFile::write(std::uint64_t offset, ByteView bytes) {
   std::size_t at = static_cast<std::size_t>((offset - kHeader) % kFrame);
   if (offset >= kHeader && has_header_ && index <= frames_.size()) {
     if (at == 0 && bytes.size() == kFrameHeader) {
-      flush_pending();
       pending_.emplace(Pending{index, {}});
       std::memcpy(pending_->header.data(), bytes.data(), kFrameHeader);
+      // Of a frame that exists, the header may be all that comes, and must not wait in memory.
+      if (index < frames_.size()) rewrite_header(*pending_);
       return;
     }
     if (at == kFrameHeader && bytes.size() == kPageSize) {
@@ -199,23 +221,25 @@ void WalFile::write(std::uint64_t offset, ByteView bytes) {
 
 void WalFile::write_header(ByteView header) {
   pending_.reset();
+  std::size_t place = 1 - place_;
+  std::uint64_t generation = generation_ == 0 ? codec_.random_generation() : generation_ + 1;
+  std::array<std::uint8_t, kHeader> hidden;
+  std::copy(header.begin(), header.end(), hidden.begin());
+  codec_.mask(place * kPlaceSize, 0, hidden);
+  base::Writer out;
+  out.raw(hidden);
+  out.u64(generation);
+  Mac mac = header_mac(place, out.bytes());
+  out.raw(mac);
+  file_->write(place * kPlaceSize, out.bytes());
+  // Only now: where the write failed, the old header still counts, and the next try comes here
+  // again.
   frames_.clear();
   durable_ = 0;
-  place_ = 1 - place_;
-  generation_ = generation_ == 0 ? codec_.random_generation() : generation_ + 1;
+  place_ = place;
+  generation_ = generation;
   has_header_ = true;
   std::copy(header.begin(), header.end(), header_.begin());
-  std::array<std::uint8_t, kHeader> hidden = header_;
-  codec_.mask(place_ * kPlaceSize, 0, hidden);
-  base::Writer message;
-  message.u8(kHeaderLabel);
-  message.raw(hidden);
-  message.u64(generation_);
-  Mac mac = codec_.mac(message.bytes());
-  base::Writer out;
-  out.raw(message.bytes().subspan(1));
-  out.raw(mac);
-  file_->write(place_ * kPlaceSize, out.bytes());
 }
 
 WalFile::FrameHeader WalFile::masked(const FrameHeader& header, std::size_t index) {
@@ -250,7 +274,7 @@ void WalFile::append(const Pending& pending, const std::uint8_t* page) {
 // SQLite replaces a page inside an open transaction; it rewrites the headers from there on before
 // the commit, and with them the MACs.
 void WalFile::rewrite_page(std::size_t index, const std::uint8_t* page) {
-  flush_pending();
+  pending_.reset();
   Bytes sealed(kPageSize);
   if (!codec_.seal(frames_[index].page, page, sealed.data())) {
     throw Error(ErrorCode::io, "SQLite used bytes of a page that are reserved for its seal");
@@ -260,12 +284,8 @@ void WalFile::rewrite_page(std::size_t index, const std::uint8_t* page) {
   file_->write(frame_offset(index) + kFrameHeader, sealed);
 }
 
-// The page did not follow: a header alone is rewritten, and its MAC.
-void WalFile::flush_pending() {
-  if (!pending_) return;
-  Pending pending = *pending_;
-  pending_.reset();
-  if (pending.index >= frames_.size()) return;  // a header without a page is no frame yet
+// A header alone, and its MAC.
+void WalFile::rewrite_header(const Pending& pending) {
   Frame& known = frames_[pending.index];
   FrameHeader header = masked(pending.header, pending.index);
   durable_ = std::min<std::uint64_t>(durable_, pending.index);
@@ -295,7 +315,6 @@ void WalFile::truncate(std::uint64_t size) {
 }
 
 void WalFile::sync() {
-  flush_pending();
   file_->sync();
   durable_ = frames_.size();
 }

@@ -52,7 +52,9 @@ class WalFile {
   void write_header(ByteView header);
   void append(const Pending& pending, const std::uint8_t* page);
   void rewrite_page(std::size_t index, const std::uint8_t* page);
-  void flush_pending();
+  void rewrite_header(const Pending& pending);
+  void make_durable();
+  Mac header_mac(std::size_t place, ByteView body) const;
   Mac frame_mac(std::uint64_t generation, std::size_t index, std::uint64_t durable,
                 ByteView masked_header, ByteView tag, const Mac& before) const;
   Mac mac_before(std::size_t index) const { return index == 0 ? Mac{} : frames_[index - 1].mac; }

@@ -14,6 +14,11 @@ bool is_about_the_batch(const Error& error) {
          error.code() == ErrorCode::newer_version || error.code() == ErrorCode::not_found;
 }
 
+constexpr const char* kWithheld =
+    "the relay withholds a part of the vault's history: nothing was taken, and nothing here was "
+    "changed. Do "
+    "not trust this relay";
+
 [[noreturn]] void misfit(const char* why) {
   throw Error(ErrorCode::protocol,
               std::string("the relay's history does not fit what this device saw: ") + why +
@@ -38,25 +43,29 @@ void Inbox::take_page(const wire::LogPage& page, InboxCounts& counts) {
 
 void Inbox::take_next(ByteView batch, InboxCounts& counts) {
   ++counts.batches;
-  wire::BatchHeader header = wire::decode_batch_header(batch);
+  base::Id16 device{};
   std::string held_for;
-  if (header.device == engine_.identity().id) {
-    take_own(header, batch, counts);
-  } else {
-    // An honest relay stores a device's batches in their order, and all of them.
-    if (header.previous != device_leaf(engine_, header.device)) misfit("a batch is missing");
-    try {
+  try {
+    wire::BatchHeader header = wire::decode_batch_header(batch);
+    device = header.device;
+    if (header.device == engine_.identity().id) {
+      take_own(header, batch, counts);
+    } else {
+      // An honest relay stores a device's batches in their order, and all of them.
+      if (header.previous != device_leaf(engine_, header.device)) {
+        throw Error(ErrorCode::fork, kWithheld);
+      }
       OpenedBatch opened = open_batch(batch, membership_);
-      check_seen(opened.content.seen);
+      check_views(opened.content, membership_.log()->position + 1);
       apply(opened, counts);
-    } catch (const Error& error) {
-      if (!is_about_the_batch(error)) throw;
-      held_for = error.what();
-      counts.rejected.push_back("batch " + std::to_string(membership_.log()->position + 1) + ": " +
-                                held_for);
     }
+  } catch (const Error& error) {
+    if (!is_about_the_batch(error)) throw;
+    held_for = error.what();
+    counts.rejected.push_back("batch " + std::to_string(membership_.log()->position + 1) + ": " +
+                              held_for);
   }
-  advance(header.device, batch, held_for);
+  advance(device, batch, held_for);
 }
 
 void Inbox::take_own(const wire::BatchHeader& header, ByteView batch, InboxCounts& counts) {
@@ -75,6 +84,11 @@ void Inbox::take_own(const wire::BatchHeader& header, ByteView batch, InboxCount
 }
 
 void Inbox::apply(const OpenedBatch& batch, InboxCounts& counts) {
+  if (!batch.void_because.empty()) {
+    counts.rejected.push_back("a batch is void: " + batch.void_because);
+    engine_.skip(batch.header.device, batch.content.first, batch.content.last);
+    return;
+  }
   for (const model::ChangeSet& change : batch.changes) {
     store::Received received = engine_.receive(change);
     counts.applied += received == store::Received::applied;
@@ -82,23 +96,22 @@ void Inbox::apply(const OpenedBatch& batch, InboxCounts& counts) {
   }
 }
 
-// What the author had seen of the log when it sealed must be what we saw.
-void Inbox::check_seen(const LogPosition& seen) const {
-  LogPosition log = membership_.log().value();
-  if (seen.log_id != log.log_id || seen.position == 0) return;
-  if (seen.position > log.position) {
-    throw Error(ErrorCode::protocol, "a batch names a later part of the log than it stands in");
+// What the author had seen of the log and of the device list when it sealed must be what we see.
+void Inbox::check_views(const BatchContent& content, std::uint64_t position) const {
+  const LogPosition& seen = content.seen;
+  bool same = true;
+  if (seen.log_id != base::Id16{}) {
+    same = seen.log_id == membership_.log()->log_id && seen.position < position;
+    Statement query(
+        engine_.database().connection().prepare("SELECT chain FROM log WHERE position = ?"));
+    query.bind(seen.position);
+    if (same && seen.position > 0) same = query.step() && crypto::equal(query.blob(0), seen.chain);
   }
-  Statement query(
-      engine_.database().connection().prepare("SELECT chain FROM log WHERE position = ?"));
-  query.bind(seen.position);
-  if (!query.step()) return;
-  if (!crypto::equal(query.blob(0), seen.chain)) {
-    throw Error(
-        ErrorCode::fork,
-        "the relay shows different histories to different devices: syncing has stopped, and "
-        "nothing here was changed. Do not trust this relay");
-  }
+  if (same) same = membership_.control().holds(content.control_head);
+  if (same) return;
+  throw Error(ErrorCode::fork,
+              "the relay shows different histories to different devices: syncing has stopped, and "
+              "nothing here was changed. Do not trust this relay");
 }
 
 void Inbox::advance(const base::Id16& device, ByteView batch, const std::string& held_for) {
@@ -114,8 +127,15 @@ void Inbox::advance(const base::Id16& device, ByteView batch, const std::string&
       .bind(held_for)
       .bind(batch)
       .run();
-  set_device_leaf(engine_, device, leaf);
+  if (device != base::Id16{}) set_device_leaf(engine_, device, leaf);
   membership_.set_log(log);
+  const std::optional<LogPosition>& anchor = membership_.anchor();
+  if (anchor && anchor->position == log.position && anchor->chain != log.chain) {
+    throw Error(
+        ErrorCode::fork,
+        "the relay shows another history than the one that this device was invited to: nothing "
+        "was taken. Do not trust this relay");
+  }
 }
 
 void Inbox::take_confirmed(const wire::PushAnswer& answer, const std::vector<OutboxBatch>& sent,
@@ -140,9 +160,19 @@ void Inbox::take_loose(ByteView batch, InboxCounts& counts) {
   store::Engine::Transaction transaction(engine_);
   ++counts.batches;
   try {
-    if (wire::decode_batch_header(batch).device != engine_.identity().id) {
-      apply(open_batch(batch, membership_), counts);
+    OpenedBatch opened = open_batch(batch, membership_);
+    if (!membership_.control().holds(opened.content.control_head)) {
+      throw Error(ErrorCode::not_found,
+                  "its author knows a newer list of devices: sync with the relay first");
     }
+    bool own = opened.header.device == engine_.identity().id;
+    if (own && opened.content.last > engine_.seen().at(opened.header.device)) {
+      throw Error(
+          ErrorCode::protocol,
+          "it is by this very device and not known here: the store was restored from a copy, "
+          "or copied");
+    }
+    apply(opened, counts);
   } catch (const Error& error) {
     if (!is_about_the_batch(error)) throw;
     counts.rejected.push_back(error.what());
@@ -151,28 +181,30 @@ void Inbox::take_loose(ByteView batch, InboxCounts& counts) {
 }
 
 void Inbox::retry_held(InboxCounts& counts) {
-  std::vector<std::pair<std::int64_t, Bytes>> held;
-  std::lock_guard lock(engine_.mutex());
-  {
-    Statement query(engine_.database().connection().prepare(
-        "SELECT position, body FROM log WHERE held > 0 ORDER BY position"));
-    while (query.step()) held.emplace_back(query.integer(0), base::to_bytes(query.blob(1)));
-  }
-  for (const auto& [position, body] : held) {
-    std::optional<OpenedBatch> opened;
+  for (std::int64_t position = 0;;) {
+    store::Engine::Transaction transaction(engine_);
+    Bytes body;
+    {
+      Statement query(
+          engine_.database().connection().prepare("SELECT position, body FROM log WHERE held > 0 "
+                                                  "AND position > ? ORDER BY position LIMIT 1"));
+      query.bind(position);
+      if (!query.step()) return transaction.commit();
+      position = query.integer(0);
+      body = base::to_bytes(query.blob(1));
+    }
     try {
-      opened = open_batch(body, membership_);
+      OpenedBatch opened = open_batch(body, membership_);
+      check_views(opened.content, static_cast<std::uint64_t>(position));
+      apply(opened, counts);
+      Statement(engine_.database().connection().prepare(
+                    "UPDATE log SET held = 0, reason = '' WHERE position = ?"))
+          .bind(position)
+          .run();
     } catch (const Error& error) {
       if (!is_about_the_batch(error)) throw;
       counts.rejected.push_back("batch " + std::to_string(position) + ": " + error.what());
-      continue;
     }
-    store::Engine::Transaction transaction(engine_);
-    apply(*opened, counts);
-    Statement(engine_.database().connection().prepare(
-                  "UPDATE log SET held = 0, reason = '' WHERE position = ?"))
-        .bind(position)
-        .run();
     transaction.commit();
   }
 }

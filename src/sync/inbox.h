@@ -34,7 +34,7 @@ class Inbox {
   void take_next(ByteView batch, InboxCounts& counts);
   void take_own(const wire::BatchHeader& header, ByteView batch, InboxCounts& counts);
   void apply(const OpenedBatch& batch, InboxCounts& counts);
-  void check_seen(const LogPosition& seen) const;
+  void check_views(const BatchContent& content, std::uint64_t position) const;
   void advance(const base::Id16& device, ByteView batch, const std::string& held_for);
 
   store::Engine& engine_;

@@ -26,9 +26,10 @@ const char* kind_name(model::OpKind kind) {
 IncrementalSync::IncrementalSync(EncryptedLocalStore& store) : store_(&store), states_(store) {}
 
 SyncResult IncrementalSync::sync(const std::function<void(const SyncProgress&)>& progress) {
-  std::lock_guard running(running_);
-  cancelled_ = false;
   store::Engine& engine = store_->engine();
+  engine.require_no_transaction();
+  std::lock_guard running(engine.sync_mutex());
+  cancelled_ = false;
   sync::Membership membership(engine);
   membership.require();
   std::optional<std::string> relay = membership.relay();
@@ -81,13 +82,18 @@ SyncResult IncrementalSync::run(const std::string& relay,
       session.waited();
       continue;
     }
-    session.deliver(world.network->perform(session.request()));
+    base::HttpRequest request = session.request();
+    request.cancelled = &cancelled_;
+    base::HttpResponse response = world.network->perform(request);
+    if (cancelled_) continue;
+    session.deliver(response);
     if (progress) progress(session.progress());
   }
   SyncResult result;
   result.applied = session.counts().applied;
   result.sent = session.counts().confirmed;
   result.rejected = session.counts().rejected;
+  result.waiting = engine.count_waiting();
   result.conflicts_pending = ConflictResolver(*store_).count_pending();
   if (session.failure()) {
     result.error = session.failure()->code();
@@ -95,6 +101,15 @@ SyncResult IncrementalSync::run(const std::string& relay,
     bool offline =
         sync::worth_retrying(*session.failure()) || *result.error == ErrorCode::cancelled;
     result.state = offline ? SyncState::offline : SyncState::error;
+  } else if (!result.rejected.empty() || result.waiting > 0) {
+    // Taken as far as it goes, but this device does not show all that the vault holds.
+    result.state = SyncState::error;
+    result.error = ErrorCode::malformed;
+    result.message =
+        std::to_string(result.rejected.size()) + " batches could not be read and " +
+        std::to_string(result.waiting) +
+        " change sets wait for what they build on; the rest is here. Update the app, or ask "
+        "the device that wrote them";
   } else {
     result.state = result.conflicts_pending > 0 ? SyncState::conflict : SyncState::up_to_date;
   }
@@ -103,6 +118,8 @@ SyncResult IncrementalSync::run(const std::string& relay,
 
 SyncPackage IncrementalSync::prepare_sync_package() {
   store::Engine& engine = store_->engine();
+  engine.require_no_transaction();
+  std::lock_guard running(engine.sync_mutex());
   sync::Membership membership(engine);
   membership.require();
   sync::Outbox outbox(engine, membership);
@@ -125,6 +142,8 @@ void IncrementalSync::mark_delivered(const SyncPackage& package) {
 
 ApplyResult IncrementalSync::apply_remote_changes(const SyncPackage& package) {
   store::Engine& engine = store_->engine();
+  engine.require_no_transaction();
+  std::lock_guard running(engine.sync_mutex());
   sync::Membership membership(engine);
   membership.require();
   sync::Outbox outbox(engine, membership);

@@ -8,6 +8,7 @@
 namespace holdfast::sync {
 namespace {
 
+constexpr std::string_view kEpochName = "epoch key";
 constexpr std::string_view kNameContext = "holdfast device name v1";
 
 crypto::Secret name_key(ByteView epoch_key) {
@@ -15,6 +16,24 @@ crypto::Secret name_key(ByteView epoch_key) {
 }
 
 }  // namespace
+
+Bytes encode(const LogPosition& log) {
+  base::Writer out;
+  out.raw(log.log_id);
+  out.u64(log.position);
+  out.raw(log.chain);
+  return out.take();
+}
+
+LogPosition decode_position(ByteView bytes) {
+  base::Reader in(bytes, "a place in the log");
+  LogPosition log;
+  log.log_id = in.array<16>();
+  log.position = in.u64();
+  log.chain = in.array<32>();
+  in.expect_end();
+  return log;
+}
 
 base::Hash32 epoch_hash(ByteView key) {
   return base::sha256({base::view("holdfast epoch key v1"), key});
@@ -28,11 +47,10 @@ Membership::Membership(store::Engine& engine) : engine_(engine) {
     while (query.step()) control_.append(query.blob(0));
   }
   if (std::optional<Bytes> bytes = engine_.database().meta("log")) {
-    base::Reader in(*bytes, "the place in the log");
-    log_.emplace();
-    log_->log_id = in.array<16>();
-    log_->position = in.u64();
-    log_->chain = in.array<32>();
+    log_ = decode_position(*bytes);
+  }
+  if (std::optional<Bytes> bytes = engine_.database().meta("log_anchor")) {
+    anchor_ = decode_position(*bytes);
   }
 }
 
@@ -44,13 +62,12 @@ void Membership::require() const {
 }
 
 void Membership::append_control(ByteView record) {
-  wire::ControlState next = control_;
-  next.append(record);
+  std::uint64_t position = control_.count();
+  control_.append(record);
   store::Statement(engine_.database().connection().prepare("INSERT INTO control VALUES(?, ?)"))
-      .bind(control_.count())
+      .bind(position)
       .bind(record)
       .run();
-  control_ = std::move(next);
 }
 
 crypto::Secret Membership::epoch_key(std::uint32_t epoch) const {
@@ -62,27 +79,29 @@ crypto::Secret Membership::epoch_key(std::uint32_t epoch) const {
     throw Error(ErrorCode::protocol,
                 "a batch is sealed under a key that this device does not have");
   }
-  return crypto::Secret(query.blob(0));
+  return engine_.database().open_secret(kEpochName, query.blob(0));
 }
 
 void Membership::set_epoch_key(std::uint32_t epoch, ByteView key) {
   if (epoch_hash(key) != control_.epoch_hash()) {
     throw Error(ErrorCode::protocol, "the vault's key is not the one that its device list names");
   }
+  Bytes sealed = engine_.database().seal_secret(kEpochName, key);
   store::Statement(
       engine_.database().connection().prepare("INSERT OR REPLACE INTO epoch VALUES(?, ?)"))
       .bind(std::uint64_t{epoch})
-      .bind(key)
+      .bind(sealed)
       .run();
 }
 
 void Membership::set_log(const LogPosition& log) {
-  base::Writer out;
-  out.raw(log.log_id);
-  out.u64(log.position);
-  out.raw(log.chain);
-  engine_.database().set_meta("log", out.bytes());
+  engine_.database().set_meta("log", encode(log));
   log_ = log;
+}
+
+void Membership::set_anchor(const LogPosition& anchor) {
+  engine_.database().set_meta("log_anchor", encode(anchor));
+  anchor_ = anchor;
 }
 
 std::optional<std::string> Membership::relay() const {

@@ -12,6 +12,9 @@ struct LogPosition {
   base::Hash32 chain{};
 };
 
+Bytes encode(const LogPosition& log);
+LogPosition decode_position(ByteView bytes);
+
 // The store's place in its vault: the verified device list, the epoch keys, the relay. Everything
 // is read from the store when constructed; changes are written through, in the caller's
 // transaction.
@@ -33,6 +36,9 @@ class Membership {
     return log_;
   }  // nothing: no relay knows the vault
   void set_log(const LogPosition& log);
+  // What the inviter had seen of the log: it must turn out so here.
+  const std::optional<LogPosition>& anchor() const { return anchor_; }
+  void set_anchor(const LogPosition& anchor);
   std::optional<std::string> relay() const;
   void set_relay(const std::string& url);
 
@@ -43,6 +49,7 @@ class Membership {
   store::Engine& engine_;
   wire::ControlState control_;
   std::optional<LogPosition> log_;
+  std::optional<LogPosition> anchor_;
 };
 
 // The hash of an epoch key that the control log carries.

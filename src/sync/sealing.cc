@@ -108,6 +108,7 @@ Bytes seal_batch(const BatchContent& content, const base::Hash32& previous_leaf,
   plain.u32(static_cast<std::uint32_t>(compressed.size()));
   plain.raw(compressed);
   std::size_t size = wire::padded_size(head.size() + plain.size() + crypto::kTagSize);
+  if (inside.size() > kMaxContent) size = wire::kMaxBatch + 1;
   if (size > wire::kMaxBatch) {
     throw Error(ErrorCode::too_large, "a change does not fit into one batch");
   }
@@ -150,10 +151,15 @@ OpenedBatch open_batch(ByteView batch, const Membership& membership) {
     throw Error(ErrorCode::protocol, "a batch is not signed by its author");
   }
   out.content = decode_content(inside);
-  out.changes = model::decode_changes(out.content.changes, out.header.device);
-  if (out.changes.front().sequence != out.content.first ||
-      out.changes.back().sequence != out.content.last) {
-    throw Error(ErrorCode::malformed, "a batch does not hold the change sets that it names");
+  try {
+    out.changes = model::decode_changes(out.content.changes, out.header.device);
+    if (out.changes.front().sequence != out.content.first ||
+        out.changes.back().sequence != out.content.last) {
+      out.void_because = "it does not hold the change sets that it names";
+    }
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::malformed) throw;
+    out.void_because = error.what();
   }
   return out;
 }

@@ -22,6 +22,8 @@ struct OpenedBatch {
   wire::BatchHeader header;
   BatchContent content;
   std::vector<model::ChangeSet> changes;
+  std::string void_because;  // validly signed, yet against the rules: on every device its change
+                             // sets count as seen and do nothing. Empty: a good batch
 };
 // Throws Error: malformed or protocol (not a valid batch of this vault), newer_version, not_found
 // (its author is not in the device list as known here).

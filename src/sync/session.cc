@@ -21,7 +21,8 @@ Session::Session(store::Engine& engine, const std::string& relay_url, base::Rand
       membership_(engine),
       outbox_(engine, membership_),
       inbox_(engine, membership_, outbox_),
-      client_(relay_url) {
+      client_(relay_url),
+      push_bytes_(kPushBytes) {
   membership_.require();
   client_.set_vault(membership_.vault());
 }
@@ -48,7 +49,7 @@ void Session::prepare() {
     case Phase::pull: request_ = client_.get_log(membership_.log()->position); break;
     case Phase::push: {
       outbox_.seal();
-      sent_ = outbox_.list(kPushBytes);
+      sent_ = outbox_.list(push_bytes_);
       if (sent_.empty()) return enter(Phase::done);
       std::vector<Bytes> bodies;
       for (const OutboxBatch& batch : sent_) bodies.push_back(batch.body);
@@ -88,6 +89,8 @@ void Session::retry_or_fail(const Error& error, std::int64_t retry_after_ms) {
   std::int64_t jitter =
       static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(cap))) + 1;
   wait_ms_ = std::max(jitter, std::min(retry_after_ms, kMaxBackoffMs));
+  push_bytes_ /= 4;  // a slow link may carry less at a time; one batch always goes
+  prepared_ = false;
 }
 
 void Session::cancel() {
@@ -133,8 +136,14 @@ void Session::on_page(ByteView body) {
     }
     return enter(Phase::control);
   }
-  to_receive_ = std::max(to_receive_, counts_.batches + page.batches.size());
+  if (page.head < promised_) {
+    throw Error(ErrorCode::protocol, "the relay does not hold what it said that it had stored");
+  }
   inbox_.take_page(page, counts_);
+  if (!page.batches.empty()) {
+    renewed_ = false;
+    refreshed_ = 0;
+  }
   to_receive_ = counts_.batches + (page.head - membership_.log()->position);
   enter(page.head > membership_.log()->position ? Phase::pull : Phase::push);
 }
@@ -149,6 +158,7 @@ void Session::on_push(ByteView body) {
   inbox_.take_confirmed(answer, sent_, counts_);
   std::uint64_t confirmed = membership_.log()->position - before;
   pushed_ += confirmed;
+  if (confirmed > 0) renewed_ = false;
   if (confirmed == sent_.size()) return enter(Phase::push);
   switch (answer.items[confirmed].status) {
     case PushStatus::ok:
@@ -157,6 +167,7 @@ void Session::on_push(ByteView body) {
         throw Error(ErrorCode::protocol,
                     "the relay says that it stored what its log does not hold");
       }
+      promised_ = answer.head;
       return enter(Phase::pull);  // others' batches came in between
     case PushStatus::epoch_stale:
       throw Error(ErrorCode::refused,

@@ -62,6 +62,8 @@ class Session {
   std::uint64_t to_receive_ = 0;
   std::uint64_t bytes_ = 0;
   std::uint64_t pushed_ = 0;
+  std::uint64_t promised_ = 0;  // the head that an answer to a push named: a page must reach it
+  std::size_t push_bytes_;      // of batches in one request; less after a failure
   std::optional<Error> failure_;
   InboxCounts counts_;
 };

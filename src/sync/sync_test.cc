@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <random>
 
 #include "src/sync/test_vault.h"
@@ -65,69 +66,6 @@ TEST(Sync, BothEditedWhileTheRelayWasDownAndConvergeForEachStrategy) {
       EXPECT_EQ(device->sync->states().state(),
                 pending ? SyncState::conflict : SyncState::up_to_date);
     }
-  }
-}
-
-TEST(Sync, AUserChoiceIsPendingOnBothUntilOneResolvesIt) {
-  TestVault vault;
-  vault[0].conflicts().set_policy({"records", "$.title", Strategy::user_choice});
-  vault[0].store->store("r", {{"title", "base"}});
-  vault.settle();
-  vault[0].store->patch("r", {{"title", "left"}});
-  vault[1].store->patch("r", {{"title", "right"}});
-  vault.settle();
-  for (auto& device : vault.devices) EXPECT_EQ(device->conflicts().count_pending(), 1u);
-  Conflict conflict = vault[1].conflicts().conflicts(true).at(0);
-  std::size_t left = conflict.candidates[0].value == "left" ? 0 : 1;
-  vault[1].conflicts().resolve(conflict, left);
-  vault[1].cut_power();
-  EXPECT_EQ(vault[1].conflicts().count_pending(), 0u);
-  vault.settle();
-  for (auto& device : vault.devices) {
-    EXPECT_EQ(device->conflicts().count_pending(), 0u);
-    EXPECT_EQ(device->store->retrieve("r")->at("title"), "left");
-    EXPECT_EQ(device->sync->states().state(), SyncState::up_to_date);
-  }
-  expect_equal(vault);
-}
-
-TEST(Sync, ResolvingCoversOnlyWhatWasListed) {
-  TestVault vault;
-  vault[0].conflicts().set_policy({"records", "$", Strategy::user_choice});
-  vault[0].store->store("r", {{"t", 0}});
-  vault.settle();
-  vault[0].store->patch("r", {{"t", 1}});
-  vault[1].store->patch("r", {{"t", 2}});
-  vault.settle();
-  Conflict listed = vault[0].conflicts().conflicts(true).at(0);
-  vault[1].store->patch("r", {{"t", 3}});  // lands between listing and resolving
-  vault.settle();
-  vault[0].conflicts().resolve(listed, Json(7));
-  vault.settle();
-  expect_equal(vault);
-  Conflict now = vault[0].conflicts().conflicts(true).at(0);
-  ASSERT_EQ(now.candidates.size(), 2u);
-  vault[1].conflicts().resolve(now, 0);
-  vault.settle();
-  EXPECT_EQ(vault[0].conflicts().count_pending(), 0u);
-}
-
-TEST(Sync, AnEditBesideADeleteIsPendingAndResolvesBothWays) {
-  for (bool keep : {true, false}) {
-    TestVault vault;
-    vault[0].store->store("r", {{"t", 0}, {"u", 0}});
-    vault.settle();
-    vault[0].store->remove("r");
-    vault[1].store->patch("r", {{"t", 1}});
-    vault.settle();
-    Conflict conflict = vault[0].conflicts().conflicts(true).at(0);
-    EXPECT_EQ(conflict.type, ConflictType::update_delete);
-    std::size_t kept = conflict.candidates[0].value ? 0 : 1;
-    vault[0].conflicts().resolve(conflict, keep ? kept : 1 - kept);
-    vault.settle();
-    expect_equal(vault);
-    EXPECT_EQ(vault[1].conflicts().count_pending(), 0u);
-    EXPECT_EQ(vault[1].store->retrieve("r").has_value(), keep);
   }
 }
 
@@ -322,6 +260,50 @@ TEST(Sync, CancelsAndGoesOnLater) {
   SyncResult result = vault[0].sync->sync();
   EXPECT_EQ(result.error, ErrorCode::cancelled);
   vault.relay.after = nullptr;
+  vault.settle();
+  expect_equal(vault);
+}
+
+// Whatever the store takes, it can send, and the others can read.
+TEST(Sync, WhatIsAcceptedCanBeSent) {
+  TestVault vault;
+  auto code = [&](const Json& document) {
+    try {
+      vault[0].store->store("r", document);
+      return std::string("stored");
+    } catch (const Error& error) {
+      return std::string(error_code_name(error.code()));
+    }
+  };
+  EXPECT_EQ(code({{"x", std::numeric_limits<double>::infinity()}}), "invalid_argument");
+  EXPECT_EQ(code({{"x", {1.0, std::nan("")}}}), "invalid_argument");
+  EXPECT_EQ(code({{"x", Json::binary({1, 2})}}), "invalid_argument");
+  EXPECT_EQ(code({{std::string(600, '/'), 1}}), "too_large");
+  EXPECT_EQ(code({{std::string(600, '/').substr(0, 500), 1}}), "stored");
+  EXPECT_EQ(code({{std::string(1020, 'k'), 1}}), "stored");
+  Json wide;
+  for (int i = 0; i < 20'000; ++i) wide["name"]["k" + std::to_string(i)] = i;
+  EXPECT_EQ(code(wide), "stored");
+  for (auto& [key, value] : wide["name"].items()) value = value.get<int>() + 1;
+  EXPECT_EQ(code(wide), "stored");  // 20,000 fields at once
+  Json deep;
+  for (int i = 0; i < 1000; ++i) deep[std::string(1000, 'p')]["k" + std::to_string(i)] = i;
+  EXPECT_EQ(code(deep), "stored");
+  for (auto& [key, value] : deep[std::string(1000, 'p')].items()) value = value.get<int>() + 1;
+  EXPECT_EQ(code(deep), "stored");
+  vault[0].store->store("last", {{"n", 1}});
+  EXPECT_EQ(vault[0].sync->sync().state, SyncState::up_to_date);
+  EXPECT_EQ(vault[1].sync->sync().state, SyncState::up_to_date);
+  expect_equal(vault);
+}
+
+TEST(Sync, IsNoPartOfATransaction) {
+  TestVault vault;
+  vault[0].store->transaction([&] {
+    vault[0].store->store("a", {{"n", 1}});
+    EXPECT_EQ(code_of([&] { vault[0].sync->sync(); }), ErrorCode::invalid_argument);
+    EXPECT_EQ(code_of([&] { vault[0].sync->prepare_sync_package(); }), ErrorCode::invalid_argument);
+  });
   vault.settle();
   expect_equal(vault);
 }

@@ -47,6 +47,7 @@ Bytes seal_parcel(const Parcel& parcel, const Ticket& ticket, base::Random& rand
   out.raw(parcel.vault);
   out.u64(parcel.anchor_count);
   out.raw(parcel.anchor_head);
+  out.sized(encode(parcel.log));
   out.raw(parcel.ticket_seed.view());
   out.raw(parcel.epoch_key.view());
   Bytes plain = out.take();
@@ -65,6 +66,7 @@ Parcel open_parcel(ByteView sealed, const Ticket& ticket) {
   parcel.vault = in.array<32>();
   parcel.anchor_count = in.u64();
   parcel.anchor_head = in.array<32>();
+  parcel.log = decode_position(in.sized());
   parcel.ticket_seed = crypto::Secret(in.raw(32));
   parcel.epoch_key = crypto::Secret(in.raw(32));
   in.expect_end();

@@ -2,8 +2,7 @@
 
 #include "src/base/environment.h"
 #include "src/crypto/keys.h"
-#include "src/crypto/secret.h"
-#include "src/wire/log.h"
+#include "src/sync/membership.h"
 
 namespace holdfast::sync {
 
@@ -24,6 +23,7 @@ struct Parcel {
   base::Hash32 vault{};
   std::uint64_t anchor_count = 0;
   base::Hash32 anchor_head{};
+  LogPosition log;  // as the inviter knew it: the newcomer's must be its continuation
   crypto::Secret ticket_seed;
   crypto::Secret epoch_key;
 };

@@ -14,7 +14,6 @@ using sync::RelayClient;
 
 namespace {
 
-constexpr std::int64_t kMaxTicketMs = 60 * 60 * 1000;
 constexpr int kControlAttempts = 5;
 
 Bytes send(store::Engine& engine, const base::HttpRequest& request) {
@@ -142,7 +141,7 @@ std::string Vault::invite_ticket(std::int64_t lifetime_ms) {
   if (!relay) {
     throw Error(ErrorCode::invalid_argument, "choose a relay first: the new device is met there");
   }
-  if (lifetime_ms <= 0 || lifetime_ms > kMaxTicketMs) {
+  if (lifetime_ms <= 0 || lifetime_ms > static_cast<std::int64_t>(wire::kMaxTicketMs)) {
     throw Error(ErrorCode::invalid_argument, "a ticket lives for at most an hour");
   }
   base::Random& random = *engine.environment().random;
@@ -163,8 +162,7 @@ std::string Vault::invite_ticket(std::int64_t lifetime_ms) {
     record.type = wire::ControlType::ticket;
     record.previous = membership.control().head();
     record.ticket_sign = ticket_key.public_key();
-    record.expires_ms =
-        static_cast<std::uint64_t>(engine.environment().clock->now_ms() + lifetime_ms);
+    record.lifetime_ms = static_cast<std::uint64_t>(lifetime_ms);
     sign(record, membership.vault(), engine.identity().sign);
     try {
       send(engine, client.post_control(record.previous, wire::encode(record)));
@@ -177,6 +175,7 @@ std::string Vault::invite_ticket(std::int64_t lifetime_ms) {
   fetch_control(engine, client, membership);
   parcel.anchor_count = membership.control().count();
   parcel.anchor_head = membership.control().head();
+  parcel.log = membership.log().value();
   send(engine, client.put_mail(ticket.slot, sync::seal_parcel(parcel, ticket, random)));
   return sync::to_text(ticket);
 }
@@ -256,12 +255,17 @@ void Vault::join(const std::string& text, const std::string& device_name) {
   Bytes answer = send(engine, client.create_vault(genesis));
   base::Reader in(answer, "the relay's answer");
   base::Id16 log_id = in.array<16>();
+  if (log_id != parcel.log.log_id) {
+    throw Error(ErrorCode::protocol,
+                "the relay shows another history of the vault than the ticket vouches for");
+  }
   store::Engine::Transaction transaction(engine);
   Membership membership(engine);
   require_no_vault(membership);
   for (const Bytes& record : records) membership.append_control(record);
   membership.set_epoch_key(0, parcel.epoch_key.view());
   membership.set_log({log_id, 0, wire::chain_start(log_id)});
+  if (parcel.log.position > 0) membership.set_anchor(parcel.log);
   membership.set_relay(url);
   transaction.commit();
 }

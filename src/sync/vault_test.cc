@@ -60,6 +60,14 @@ TEST(Vault, ATicketWorksOnceAndNotForEver) {
   EXPECT_EQ(vault[0].vault().devices().size(), 2u);
 }
 
+TEST(Vault, AWrongClockSpoilsNoTicket) {
+  TestVault vault(1);
+  vault[0].world.environment.clock = std::make_shared<base::FakeClock>(1'000'000);  // 1970
+  vault[0].open();
+  TestDevice device(vault.relay, 2);
+  device.vault().join(vault[0].vault().invite_ticket(), "d");
+}
+
 TEST(Vault, RefusesWhatIsNoTicket) {
   TestVault vault(1);
   TestDevice device(vault.relay, 2);

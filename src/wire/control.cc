@@ -35,7 +35,7 @@ Bytes encode_unsigned(const ControlRecord& record) {
       break;
     case ControlType::ticket:
       body.raw(record.ticket_sign);
-      body.u64(record.expires_ms);
+      body.u64(record.lifetime_ms);
       break;
     case ControlType::enrol:
       body.raw(record.device_sign);
@@ -90,7 +90,8 @@ ControlRecord decode_control(ByteView bytes) {
     }
     case ControlType::ticket:
       record.ticket_sign = body.array<32>();
-      record.expires_ms = body.u64();
+      record.lifetime_ms = body.u64();
+      if (record.lifetime_ms > kMaxTicketMs) body.fail("a ticket lives too long");
       break;
     case ControlType::enrol:
       record.device_sign = body.array<32>();
@@ -125,7 +126,7 @@ void ControlState::append(ByteView bytes) {
       const EnrolledDevice* signer = device(device_id_of(record.signer));
       if (!signer || signer->sign != record.signer)
         broken("a ticket is not by a device of the vault");
-      tickets_[record.ticket_sign] = record.expires_ms;
+      tickets_[record.ticket_sign] = {count_, record.lifetime_ms};
       break;
     }
     case ControlType::enrol:
@@ -136,6 +137,7 @@ void ControlState::append(ByteView bytes) {
       break;
   }
   head_ = hash;
+  hashes_.insert(hash);
   ++count_;
 }
 
@@ -149,7 +151,7 @@ const EnrolledDevice* ControlState::device(const Id16& id) const {
   return found == devices_.end() ? nullptr : &found->second;
 }
 
-std::optional<std::uint64_t> ControlState::open_ticket(const Hash32& sign) const {
+std::optional<ControlState::OpenTicket> ControlState::open_ticket(const Hash32& sign) const {
   auto found = tickets_.find(sign);
   if (found == tickets_.end()) return std::nullopt;
   return found->second;

@@ -4,6 +4,7 @@
 // device verifies whole; the relay can add nobody. What people read is sealed inside.
 
 #include <map>
+#include <set>
 
 #include "src/wire/log.h"
 
@@ -12,6 +13,7 @@ namespace holdfast::wire {
 using base::device_id_of;
 
 constexpr std::size_t kMaxControlRecord = 16 * 1024;
+constexpr std::uint64_t kMaxTicketMs = 60 * 60 * 1000;
 
 enum class ControlType : std::uint8_t {
   genesis = 1,  // makes the vault, by its first device
@@ -43,7 +45,7 @@ struct ControlRecord {
   std::vector<KeyBox> boxes;
   // ticket
   Hash32 ticket_sign{};
-  std::uint64_t expires_ms = 0;
+  std::uint64_t lifetime_ms = 0;
 
   Hash32 signer{};
   std::array<std::uint8_t, 64> signature{};
@@ -78,9 +80,15 @@ class ControlState {
   std::uint32_t epoch() const { return 0; }  // until epochs can be started
   const Hash32& epoch_hash() const { return epoch_hash_; }
   const std::map<Id16, EnrolledDevice>& devices() const { return devices_; }
+  // Whether a record with this hash is in the log.
+  bool holds(const Hash32& hash) const { return hashes_.count(hash) != 0; }
   const EnrolledDevice* device(const Id16& id) const;
-  // When the ticket expires, in UTC milliseconds; nothing where it is unknown or spent.
-  std::optional<std::uint64_t> open_ticket(const Hash32& sign) const;
+  // The record of a ticket that is not spent.
+  struct OpenTicket {
+    std::uint64_t position = 0;
+    std::uint64_t lifetime_ms = 0;  // from when the relay received it, by the relay's clock
+  };
+  std::optional<OpenTicket> open_ticket(const Hash32& sign) const;
 
  private:
   void enrol(const ControlRecord& record);
@@ -90,7 +98,8 @@ class ControlState {
   Hash32 vault_{};
   Hash32 epoch_hash_{};
   std::map<Id16, EnrolledDevice> devices_;
-  std::map<Hash32, std::uint64_t> tickets_;
+  std::set<Hash32> hashes_;
+  std::map<Hash32, OpenTicket> tickets_;
 };
 
 }  // namespace holdfast::wire

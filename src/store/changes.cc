@@ -1,0 +1,149 @@
+// The engine's other half: local edits collected into change sets, and change sets of other
+// devices.
+
+#include "holdfast/error.h"
+#include "src/model/change_codec.h"
+#include "src/store/engine.h"
+
+namespace holdfast::store {
+namespace {
+
+constexpr std::size_t kChangeBytes =
+    256 * 1024;  // beyond, a transaction goes on in another change set
+constexpr std::size_t kChangeOps = 2000;
+constexpr std::size_t kMaxChangeBytes = 832 * 1024;  // of one change set: it must fit into a batch
+
+}  // namespace
+
+void Engine::open_change(const model::VersionVector* context) {
+  bool same_base =
+      building_ && (context ? building_base_ && *building_base_ == *context : !building_base_);
+  bool room = building_bytes_ < kChangeBytes && (!building_ || building_->ops.size() < kChangeOps);
+  if (building_ && same_base && room) return;
+  close_change();
+  building_.emplace();
+  building_->device = identity_->id;
+  building_->sequence = seen_.at(identity_->id) + 1;
+  building_->hlc = clock_.tick(environment_.clock->now_ms());
+  building_->context = context ? *context : seen_;
+  building_base_.reset();
+  if (context) building_base_ = *context;
+  building_bytes_ = 0;
+}
+
+void Engine::close_change() {
+  if (!building_) return;
+  model::ChangeSet change = std::move(*building_);
+  building_.reset();
+  if (change.ops.empty()) return;
+  Bytes body = model::encode_changes({change});
+  if (body.size() > kMaxChangeBytes) {
+    throw Error(ErrorCode::too_large,
+                "the change is too large to be sent: make it in smaller parts");
+  }
+  Statement(database_.connection().prepare("INSERT INTO change VALUES(?, ?)"))
+      .bind(change.sequence)
+      .bind(body)
+      .run();
+  set_seen(change.device, change.sequence);
+}
+
+void Engine::save_clock() {
+  if (clock_.last() == saved_clock_) return;
+  base::Writer last;
+  last.u64(clock_.last().value);
+  database_.set_meta("clock", last.bytes());
+  saved_clock_ = clock_.last();
+}
+
+void Engine::set_seen(const model::DeviceId& device, std::uint64_t sequence) {
+  std::uint64_t num = records_.index_of(device);
+  Statement(database_.connection().prepare("UPDATE device SET seen = ? WHERE num = ?"))
+      .bind(sequence)
+      .bind(num)
+      .run();
+  seen_.set(device, sequence);
+}
+
+void Engine::apply(const model::ChangeSet& change) {
+  // Ops on one record are applied together: it is read and rendered once.
+  for (std::size_t i = 0; i < change.ops.size();) {
+    std::size_t end = i + 1;
+    while (end < change.ops.size() && change.ops[end].record == change.ops[i].record &&
+           change.ops[end].collection == change.ops[i].collection) {
+      ++end;
+    }
+    records_.apply(change, change.ops.data() + i, change.ops.data() + end);
+    i = end;
+  }
+  clock_.observe(change.hlc, environment_.clock->now_ms());
+  set_seen(change.device, change.sequence);
+}
+
+Received Engine::receive(const model::ChangeSet& change) {
+  Transaction transaction(*this);
+  Received result = Received::known;
+  if (change.sequence > seen_.at(change.device)) {
+    bool ready = change.sequence == seen_.at(change.device) + 1 && seen_.covers(change.context);
+    result = ready ? Received::applied : Received::waiting;
+    if (ready) {
+      apply(change);
+      apply_waiting();
+    } else {
+      Bytes body = model::encode_changes({change});
+      Statement(database_.connection().prepare("INSERT OR IGNORE INTO waiting VALUES(?, ?, ?)"))
+          .bind(ByteView(change.device))
+          .bind(change.sequence)
+          .bind(body)
+          .run();
+      waiting_.insert(change.device);
+    }
+  }
+  transaction.commit();
+  return result;
+}
+
+void Engine::skip(const model::DeviceId& device, std::uint64_t first, std::uint64_t last) {
+  Transaction transaction(*this);
+  if (seen_.at(device) + 1 >= first && seen_.at(device) < last) {
+    set_seen(device, last);
+    apply_waiting();
+  }
+  transaction.commit();
+}
+
+void Engine::apply_waiting() {
+  Connection& db = database_.connection();
+  for (bool progress = true; progress;) {
+    progress = false;
+    for (auto device = waiting_.begin(); device != waiting_.end();) {
+      std::optional<model::ChangeSet> next;
+      {
+        Statement query(db.prepare("SELECT body FROM waiting WHERE device = ? AND sequence = ?"));
+        query.bind(ByteView(*device)).bind(seen_.at(*device) + 1);
+        if (query.step()) next = model::decode_changes(query.blob(0), *device).front();
+      }
+      if (next && seen_.covers(next->context)) {
+        apply(*next);
+        progress = true;
+        continue;  // its next one, at once
+      }
+      Statement(db.prepare("DELETE FROM waiting WHERE device = ? AND sequence <= ?"))
+          .bind(ByteView(*device))
+          .bind(seen_.at(*device))
+          .run();
+      Statement rest(db.prepare("SELECT 1 FROM waiting WHERE device = ? LIMIT 1"));
+      rest.bind(ByteView(*device));
+      device = rest.step() ? std::next(device) : waiting_.erase(device);
+    }
+  }
+}
+
+std::uint64_t Engine::count_waiting() {
+  std::lock_guard lock(mutex_);
+  Statement query(database_.connection().prepare("SELECT count(*) FROM waiting"));
+  query.step();
+  return static_cast<std::uint64_t>(query.integer(0));
+}
+
+}  // namespace holdfast::store
