@@ -26,9 +26,10 @@ TEST(Vectors, Xaes256Gcm) {
   for (const auto& v : file["vectors"]) {
     Bytes key = hex(v["key"]);
     std::string nonce = v["nonce_ascii"], plain = v["plaintext_ascii"], aad = v["aad_ascii"];
-    EXPECT_EQ(base::to_hex(Xaes(key).derive(base::view(nonce).first(12)).view()), v["derived_key"]);
+    EXPECT_EQ(base::to_hex(Xaes(key).derive(base::view(nonce).first(12)).view()),
+              v["derived_key"].get<std::string>());
     EXPECT_EQ(base::to_hex(xaes_seal(key, base::view(nonce), base::view(aad), base::view(plain))),
-              v["ciphertext_and_tag"]);
+              v["ciphertext_and_tag"].get<std::string>());
   }
 }
 
@@ -63,7 +64,8 @@ TEST(Vectors, Xaes256GcmAccumulated) {
     Bytes sealed = xaes_seal(key, nonce, aad, plain);
     all.insert(all.end(), sealed.begin(), sealed.end());
   }
-  EXPECT_EQ(base::to_hex(Shake128::stream(all, 32)), file["accumulated"]["after_10000"]);
+  EXPECT_EQ(base::to_hex(Shake128::stream(all, 32)),
+            file["accumulated"]["after_10000"].get<std::string>());
 }
 
 TEST(Vectors, AesGcm) {
@@ -100,7 +102,7 @@ TEST(Vectors, HkdfSha256) {
       if (v["result"] == "invalid") {
         EXPECT_THROW(derive(), Error) << v["tcId"];
       } else {
-        EXPECT_EQ(base::to_hex(derive().view()), v["okm"]) << v["tcId"];
+        EXPECT_EQ(base::to_hex(derive().view()), v["okm"].get<std::string>()) << v["tcId"];
       }
     }
   }
@@ -143,7 +145,7 @@ TEST(Vectors, FernetKeys) {
   for (const auto& v : file) {
     auto key = parse_fernet_key(v["secret"].get<std::string>());
     ASSERT_TRUE(key);
-    EXPECT_EQ(base::to_base64url(key->view()) + "=", v["secret"]);
+    EXPECT_EQ(base::to_base64url(key->view()) + "=", v["secret"].get<std::string>());
   }
   EXPECT_FALSE(parse_fernet_key("too short"));
   EXPECT_FALSE(parse_fernet_key(std::string(44, '%')));

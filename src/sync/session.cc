@@ -52,6 +52,7 @@ void Session::prepare() {
       sent_ = outbox_.list(push_bytes_);
       if (sent_.empty()) return enter(Phase::done);
       std::vector<Bytes> bodies;
+      bodies.reserve(sent_.size());
       for (const OutboxBatch& batch : sent_) bodies.push_back(batch.body);
       request_ = client_.push(bodies);
       break;

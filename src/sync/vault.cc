@@ -282,6 +282,7 @@ std::vector<Device> Vault::devices() const {
   std::sort(found.begin(), found.end(),
             [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<Device> out;
+  out.reserve(found.size());
   for (auto& [position, device] : found) out.push_back(std::move(device));
   return out;
 }
