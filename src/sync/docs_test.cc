@@ -1,4 +1,5 @@
-// The worked examples of docs/formats.md and docs/protocol.md are what the code writes, byte for byte.
+// The worked examples of docs/formats.md and docs/protocol.md are what the code writes, byte for
+// byte.
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -37,8 +38,8 @@ void expect_in(const std::string& file, const std::string& example) {
   std::ifstream in(std::string(HOLDFAST_SOURCE) + "/docs/" + file);
   std::stringstream text;
   text << in.rdbuf();
-  EXPECT_NE(text.str().find(example), std::string::npos)
-      << "docs/" << file << " should hold:\n" << example;
+  EXPECT_NE(text.str().find(example), std::string::npos) << "docs/" << file << " should hold:\n"
+                                                         << example;
 }
 
 model::ChangeSet example_change() {
@@ -66,21 +67,20 @@ TEST(Docs, HeaderOfAStore) {
   store::Header header;
   header.database_id = random.array<16>();
   header.generation = 1;
-  header.slots.push_back(store::make_slot(UserKey::raw(Bytes(32, 0x22)), header.database_id,
-                                          data_key, {}, random));
+  header.slots.push_back(
+      store::make_slot(UserKey::raw(Bytes(32, 0x22)), header.database_id, data_key, {}, random));
   auto file = files.open("f", base::FileSystem::Mode::create);
   store::write_header(*file, header, data_key);
   ByteView page = ByteView(files.content("f")).first(4096);
-  std::string text = row("magic", page.subspan(0, 8)) + row("version", page.subspan(8, 1)) +
-                     row("suite", page.subspan(9, 1)) + row("page size", page.subspan(10, 4)) +
-                     row("database id", page.subspan(14, 16)) +
-                     row("generation", page.subspan(30, 8)) + row("slots", page.subspan(38, 1)) +
-                     row("slot size", page.subspan(39, 2)) + row("kind", page.subspan(41, 1)) +
-                     row("public key", page.subspan(42, 32)) +
-                     row("wrapped size", page.subspan(74, 1)) +
-                     row("salt", page.subspan(75, 16)) + row("commitment", page.subspan(91, 32)) +
-                     row("data key", page.subspan(123, 32)) + row("tag", page.subspan(155, 16)) +
-                     row("MAC", page.last(32));
+  std::string text =
+      row("magic", page.subspan(0, 8)) + row("version", page.subspan(8, 1)) +
+      row("suite", page.subspan(9, 1)) + row("page size", page.subspan(10, 4)) +
+      row("database id", page.subspan(14, 16)) + row("generation", page.subspan(30, 8)) +
+      row("slots", page.subspan(38, 1)) + row("slot size", page.subspan(39, 2)) +
+      row("kind", page.subspan(41, 1)) + row("public key", page.subspan(42, 32)) +
+      row("wrapped size", page.subspan(74, 1)) + row("salt", page.subspan(75, 16)) +
+      row("commitment", page.subspan(91, 32)) + row("data key", page.subspan(123, 32)) +
+      row("tag", page.subspan(155, 16)) + row("MAC", page.last(32));
   EXPECT_TRUE(std::all_of(page.begin() + 171, page.end() - 32, [](auto b) { return b == 0; }));
   expect_in("formats.md", text);
 }
@@ -113,14 +113,13 @@ TEST(Docs, BatchLeafAndChain) {
   ASSERT_EQ(batch.size(), 512u);
   base::Hash32 leaf = wire::leaf_of(batch);
   base::Hash32 start = wire::chain_start(content.seen.log_id);
-  std::string text =
-      row("version", b.subspan(0, 1)) + row("vault", b.subspan(1, 32)) +
-      row("batch id", b.subspan(33, 16)) + row("device", b.subspan(49, 16)) +
-      row("previous", b.subspan(65, 32)) + row("epoch", b.subspan(97, 4)) +
-      row("salt", b.subspan(101, 16)) + row("commitment", b.subspan(117, 32)) +
-      row("ciphertext", b.subspan(149, 347)) + row("tag", b.subspan(496, 16)) + row("leaf", leaf) +
-      row("log id", content.seen.log_id) + row("chain[0]", start) +
-      row("chain[1]", wire::chain_next(start, 1, leaf));
+  std::string text = row("version", b.subspan(0, 1)) + row("vault", b.subspan(1, 32)) +
+                     row("batch id", b.subspan(33, 16)) + row("device", b.subspan(49, 16)) +
+                     row("previous", b.subspan(65, 32)) + row("epoch", b.subspan(97, 4)) +
+                     row("salt", b.subspan(101, 16)) + row("commitment", b.subspan(117, 32)) +
+                     row("ciphertext", b.subspan(149, 347)) + row("tag", b.subspan(496, 16)) +
+                     row("leaf", leaf) + row("log id", content.seen.log_id) +
+                     row("chain[0]", start) + row("chain[1]", wire::chain_next(start, 1, leaf));
   expect_in("formats.md", text);
   EXPECT_EQ(open_batch(batch, membership).changes.at(0).ops.at(0).value, "Hi");
 }
@@ -130,7 +129,8 @@ TEST(Docs, Protocol) {
   log_id.fill(0x10);
   base::Hash32 chain;
   chain.fill(0x20);
-  wire::PushAnswer answer{log_id, 5, chain, {{wire::PushStatus::ok, 5}, {wire::PushStatus::duplicate, 2}}};
+  wire::PushAnswer answer{
+      log_id, 5, chain, {{wire::PushStatus::ok, 5}, {wire::PushStatus::duplicate, 2}}};
   wire::SessionRequest session;
   session.vault.fill(0x30);
   session.signer.fill(0x40);
