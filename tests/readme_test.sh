@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compiles the README's C++ example as it stands there, runs it, and runs its commands.
+# Compiles the README's C++ example as it stands there, and runs it twice.
 set -euo pipefail
 source_dir=$1 library_dir=$2
 work=$(mktemp -d)
