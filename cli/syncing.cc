@@ -62,6 +62,10 @@ int sync(const Context& context) {
     print_line(fmt::format("{}: received {} change sets, sent {}, {} ms",
                            sync_state_name(result.state), result.applied, result.sent,
                            result.duration_ms));
+    if (result.waiting > 0) {
+      note(context,
+           fmt::format("{} change sets wait for others that have not arrived", result.waiting));
+    }
     if (!result.message.empty()) note(context, "holdfast: " + printable(result.message));
     if (result.conflicts_pending > 0) {
       note(context, fmt::format("{} conflicts wait for you: see 'holdfast conflicts'",
@@ -121,11 +125,11 @@ std::string device_name(const std::vector<Device>& devices,
 
 std::string shown(const std::optional<json>& value) { return value ? value->dump() : "(deleted)"; }
 
-// A number from 1 to 9999 for each conflict, from its place alone: settling one leaves the others'
-// as they were, and every device shows the same. Where two would meet, the later takes the next one
-// free.
+// A number of up to six digits for each conflict, from its place alone: settling one leaves the
+// others' as they were, and every device shows the same. Where two would meet, the later takes the
+// next one free.
 std::vector<std::size_t> numbers_of(const std::vector<Conflict>& conflicts) {
-  constexpr std::size_t kNumbers = 9999;
+  constexpr std::size_t kNumbers = 999'999;
   std::vector<std::size_t> out;
   std::set<std::size_t> taken;
   for (const Conflict& conflict : conflicts) {

@@ -3,6 +3,7 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <csignal>
@@ -95,7 +96,8 @@ int run(const Options& options) {
   try {
     server.run(service);
   } catch (...) {
-    waiter.detach();  // it waits for a signal that nobody will send
+    ::kill(::getpid(), SIGTERM);  // the waiter takes it, and ends
+    waiter.join();
     throw;
   }
   waiter.join();

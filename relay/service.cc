@@ -198,11 +198,12 @@ bool Service::ticket_is_good(const Hash32& vault, const wire::ControlState& stat
 }
 
 std::size_t Service::body_limit(const std::string& target, const std::string& token) const {
-  bool member = target.starts_with("/v1/vaults/") && session_of(token);
+  bool member = target.starts_with("/v1/vaults/") && read_token(token);
   return member ? wire::kMaxRequest + wire::kMaxBatch : wire::kMaxControlRecord + 1024;
 }
 
-std::optional<Service::Session> Service::session_of(const std::string& token) const {
+// What the token says, where it is of this relay; whether it has run out is the caller's to see.
+std::optional<Service::Session> Service::read_token(const std::string& token) const {
   std::optional<Bytes> bytes = base::from_base64url(token);
   if (!bytes) return std::nullopt;
   std::optional<Bytes> message = check_mac(*bytes);
@@ -210,11 +211,19 @@ std::optional<Service::Session> Service::session_of(const std::string& token) co
     return std::nullopt;
   }
   base::Reader in(ByteView(*message).subspan(1), "a token");
-  if (in.u64() < static_cast<std::uint64_t>(clock_.now_ms())) return std::nullopt;
   Session session;
+  session.expires_ms = in.u64();
   session.vault = in.array<32>();
   session.signer = in.array<32>();
   session.is_device = in.u8() != 0;
+  return session;
+}
+
+std::optional<Service::Session> Service::session_of(const std::string& token) const {
+  std::optional<Session> session = read_token(token);
+  if (!session || session->expires_ms < static_cast<std::uint64_t>(clock_.now_ms())) {
+    return std::nullopt;
+  }
   return session;
 }
 

@@ -40,6 +40,7 @@ class Service {
     Hash32 vault{};
     Hash32 signer{};
     bool is_device = false;
+    std::uint64_t expires_ms = 0;
   };
 
   Response route(const Request& request);
@@ -53,6 +54,7 @@ class Service {
   Response mailbox(const Request& request, const std::string& slot);
 
   bool ticket_is_good(const Hash32& vault, const wire::ControlState& state, const Hash32& signer);
+  std::optional<Session> read_token(const std::string& token) const;
   std::optional<Session> session_of(const std::string& token) const;
   wire::ControlState& control_state(const Hash32& vault);
   wire::PushAnswer::Item push_one(const Hash32& vault_id, Vault& vault, const Id16& device,

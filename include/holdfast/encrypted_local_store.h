@@ -106,7 +106,8 @@ class EncryptedLocalStore {
   std::vector<std::string> collections() const;  // that hold a record, in byte order
 
   // Runs `work`, whose calls on this store all happen or, when it throws, none; then rethrows.
-  // Other devices may see a transaction of more than about 256 KiB in parts.
+  // Other devices may see a transaction of more than about 256 KiB, or one that uses versions, in
+  // parts.
   void transaction(const std::function<void()>& work);
 
   // Reads every page of the file and lets SQLite check its structure. Throws Error(corrupt).

@@ -35,7 +35,7 @@ struct SyncResult {
   std::int64_t duration_ms = 0;
   std::optional<ErrorCode> error;     // of offline and error
   std::string message;                // what to do about it
-  std::uint64_t waiting = 0;          // change sets that wait for others they build on
+  std::uint64_t waiting = 0;          // change sets here that wait for others they build on
   std::vector<std::string> rejected;  // batches that could not be taken, and why; the rest was
 };
 
@@ -49,6 +49,7 @@ struct ApplyResult {
 // Sends and receives what changed, by a relay or by packages that the app carries. State is kept in
 // the store: a sync that is cut anywhere goes on from there. Syncs are serialised; other methods
 // and the store may be used from other threads meanwhile. The store must outlive it.
+// Not to be called from its own progress callback or an observer of its states, cancel() apart.
 class IncrementalSync {
  public:
   explicit IncrementalSync(EncryptedLocalStore& store);

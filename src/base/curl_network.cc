@@ -13,8 +13,10 @@ namespace {
 
 constexpr std::size_t kMaxResponse = 16u << 20;
 constexpr long kConnectTimeoutMs = 10'000;
-constexpr long kStallSeconds = 30;
-constexpr long kStallBytes = 50;  // a second, over that time: less is no connection
+constexpr long kWholeRequestMs = 30 * 60 * 1000;
+constexpr long kStallSeconds =
+    300;  // a slow link may long be busy with what lies in the system's buffer
+constexpr long kStallBytes = 1;
 
 std::size_t on_body(char* data, std::size_t size, std::size_t count, void* user) {
   auto& body = *static_cast<Bytes*>(user);
@@ -26,6 +28,11 @@ std::size_t on_body(char* data, std::size_t size, std::size_t count, void* user)
     return 0;
   }
   return length;
+}
+
+bool is_loopback(const std::string& url) {
+  return url.starts_with("http://127.0.0.1") || url.starts_with("http://localhost") ||
+         url.starts_with("http://[::1]");
 }
 
 int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
@@ -63,7 +70,8 @@ class CurlNetwork : public Network {
     curl_easy_setopt(handle_, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(handle_, CURLOPT_CONNECTTIMEOUT_MS, kConnectTimeoutMs);
     curl_easy_setopt(handle_, CURLOPT_LOW_SPEED_LIMIT, kStallBytes);
-    curl_easy_setopt(handle_, CURLOPT_NOPROXY, "127.0.0.1,localhost,::1");
+    if (is_loopback(request.url)) curl_easy_setopt(handle_, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(handle_, CURLOPT_TIMEOUT_MS, kWholeRequestMs);
     curl_easy_setopt(handle_, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(handle_, CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(handle_, CURLOPT_XFERINFODATA,

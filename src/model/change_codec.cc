@@ -251,6 +251,11 @@ std::vector<ChangeSet> decode_changes(ByteView bytes, const DeviceId& device) {
     for (Op& op : change.ops) {
       if (op.kind != OpKind::set) continue;
       op.value = from_cbor(in.sized());
+      try {
+        check_value(op.value, kMaxDepth, op.path.size());
+      } catch (const Error& error) {
+        in.fail(error.what());
+      }
       if (op.path.empty() && !op.value.is_object()) in.fail("a document is not an object");
     }
   }

@@ -7,7 +7,7 @@ namespace holdfast::model {
 // Limits that decoders hold hostile input to, and writers keep.
 constexpr std::size_t kMaxChangesPerBatch = 20'000;
 constexpr std::size_t kMaxOpsPerBatch = 200'000;
-constexpr std::size_t kMaxDevicesPerBatch = 1'000;
+constexpr std::size_t kMaxDevicesPerBatch = 10'000;
 constexpr std::size_t kMaxContextsPerBatch = 1'000'000;  // entries of all contexts together
 constexpr std::size_t kMaxNamesPerBatch = 64 << 20;      // bytes of names, counted at each use
 constexpr std::size_t kMaxResolvesPerBatch = 200'000;

@@ -33,34 +33,6 @@ int text_depth(std::string_view text) {
   return deepest;
 }
 
-// Stops at the limit of depth, so its own recursion is bounded. `path` is the size of the value's
-// pointer.
-void check_value(const Json& value, int levels, std::size_t path) {
-  if (value.is_number_float() && !std::isfinite(value.get<double>())) {
-    throw Error(ErrorCode::invalid_argument, "the document holds a number that is not finite");
-  }
-  if (value.is_binary() || value.is_discarded()) {
-    throw Error(ErrorCode::invalid_argument, "the document holds a value that JSON does not have");
-  }
-  if (path > kMaxPath) {
-    throw Error(ErrorCode::too_large,
-                "the names down to a field are longer than 1024 bytes together, the limit");
-  }
-  if (!value.is_structured()) return;
-  if (levels == 0) {
-    throw Error(ErrorCode::too_large, "the document nests deeper than 100 levels, the limit");
-  }
-  if (value.is_array()) {
-    for (const auto& child : value) check_value(child, levels - 1, 0);  // a list is one field
-    return;
-  }
-  for (const auto& [key, child] : value.items()) {
-    auto escaped =
-        std::count_if(key.begin(), key.end(), [](char c) { return c == '~' || c == '/'; });
-    check_value(child, levels - 1, path + 1 + key.size() + static_cast<std::size_t>(escaped));
-  }
-}
-
 // Walks CBOR without recursion and refuses what JSON cannot hold or what nests too deep.
 class CborCheck {
  public:
@@ -130,6 +102,34 @@ class CborCheck {
 
 }  // namespace
 
+// Stops at the limit of depth, so its own recursion is bounded. `path` is the size of the value's
+// pointer.
+void check_value(const Json& value, int levels, std::size_t path) {
+  if (value.is_number_float() && !std::isfinite(value.get<double>())) {
+    throw Error(ErrorCode::invalid_argument, "the document holds a number that is not finite");
+  }
+  if (value.is_binary() || value.is_discarded()) {
+    throw Error(ErrorCode::invalid_argument, "the document holds a value that JSON does not have");
+  }
+  if (path > kMaxPath) {
+    throw Error(ErrorCode::too_large,
+                "the names down to a field are longer than 1024 bytes together, the limit");
+  }
+  if (!value.is_structured()) return;
+  if (levels == 0) {
+    throw Error(ErrorCode::too_large, "the document nests deeper than 100 levels, the limit");
+  }
+  if (value.is_array()) {
+    for (const auto& child : value) check_value(child, levels - 1, 0);  // a list is one field
+    return;
+  }
+  for (const auto& [key, child] : value.items()) {
+    auto escaped =
+        std::count_if(key.begin(), key.end(), [](char c) { return c == '~' || c == '/'; });
+    check_value(child, levels - 1, path + 1 + key.size() + static_cast<std::size_t>(escaped));
+  }
+}
+
 bool valid_utf8(std::string_view text) {
   const auto* p = reinterpret_cast<const unsigned char*>(text.data());
   const auto* end = p + text.size();
@@ -167,6 +167,13 @@ void check_document(const Json& document) {
   check_value(document, kMaxDepth, 0);
   if (to_text(document).size() > kMaxDocument) {
     throw Error(ErrorCode::too_large, "the document is larger than 512 KiB, the limit: split it");
+  }
+}
+
+void check_field(const Json& value, std::string_view path) {
+  check_value(value, kMaxDepth, path.size());
+  if (to_text(value).size() > kMaxDocument) {
+    throw Error(ErrorCode::too_large, "the value is larger than 512 KiB, the limit");
   }
 }
 

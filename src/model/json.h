@@ -18,9 +18,14 @@ std::string to_text(const Json& value);
 // Throws Error(invalid_argument, too_large) unless `document` is an object within the limits: what
 // a reader of change sets would refuse is refused here, before it is written.
 void check_document(const Json& document);
+// The same for the value of the field at a pointer.
+void check_field(const Json& value, std::string_view path);
 // Throws Error(invalid_argument) unless 1 to kMaxName bytes of UTF-8 without NUL.
 void check_name(std::string_view name, const char* what);
 bool valid_utf8(std::string_view text);
+// The part of these checks that needs no text: depth, pointers (from one of `path` bytes on),
+// numbers.
+void check_value(const Json& value, int levels, std::size_t path);
 
 // The one CBOR (RFC 8949) encoding of a JSON value: shortest numbers, sorted keys.
 Bytes to_cbor(const Json& value);

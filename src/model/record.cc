@@ -66,6 +66,7 @@ void apply(Record& record, const ChangeSet& change, const Op& op) {
   // delete to be resolved for itself.
   bool of_a_field = !op.resolves.empty() && !op.path.empty();
   std::erase_if(record.presence, [&](const Presence& word) {
+    if (word.stamp.dot == change.dot()) return true;
     if (of_a_field && !word.alive) return false;
     if (of_a_field) return change.context.covers(word.stamp.dot);
     return supersedes(change, op, word.stamp.dot);

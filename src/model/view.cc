@@ -110,7 +110,10 @@ class Renderer {
     if (node.entries) {
       for (const Entry& entry : *node.entries) {
         // An object's own {} agrees with whatever lies below it.
-        if (any_below && entry.value && entry.value->is_object()) continue;
+        if (any_below && entry.value && entry.value->is_object()) {
+          below.dots.push_back(entry.stamp.dot);
+          continue;
+        }
         add_side(sides, {entry.value, entry.stamp, {entry.stamp.dot}});
       }
     }

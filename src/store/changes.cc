@@ -11,7 +11,9 @@ namespace {
 constexpr std::size_t kChangeBytes =
     256 * 1024;  // beyond, a transaction goes on in another change set
 constexpr std::size_t kChangeOps = 2000;
-constexpr std::size_t kMaxChangeBytes = 832 * 1024;  // of one change set: it must fit into a batch
+constexpr std::uint8_t kVoidSpan =
+    0;  // starts a waiting row that is no change set, but the end of a void span
+constexpr std::size_t kMaxChangeBytes = 1'000'000;  // of one change set: it must fit into a batch
 
 }  // namespace
 
@@ -40,6 +42,11 @@ void Engine::close_change() {
   if (body.size() > kMaxChangeBytes) {
     throw Error(ErrorCode::too_large,
                 "the change is too large to be sent: make it in smaller parts");
+  }
+  try {  // by the reader's own rules, before anything is acknowledged
+    model::decode_changes(body, change.device);
+  } catch (const Error& error) {
+    throw Error(ErrorCode::too_large, std::string("the change could not be sent: ") + error.what());
   }
   Statement(database_.connection().prepare("INSERT INTO change VALUES(?, ?)"))
       .bind(change.sequence)
@@ -105,10 +112,20 @@ Received Engine::receive(const model::ChangeSet& change) {
 
 void Engine::skip(const model::DeviceId& device, std::uint64_t first, std::uint64_t last) {
   Transaction transaction(*this);
-  if (seen_.at(device) + 1 >= first && seen_.at(device) < last) {
-    set_seen(device, last);
-    apply_waiting();
+  if (seen_.at(device) + 1 >= first) {
+    if (seen_.at(device) < last) set_seen(device, last);
+  } else {  // once those before it are here
+    base::Writer span;
+    span.u8(kVoidSpan);
+    span.u64(last);
+    Statement(database_.connection().prepare("INSERT OR REPLACE INTO waiting VALUES(?, ?, ?)"))
+        .bind(ByteView(device))
+        .bind(first)
+        .bind(span.bytes())
+        .run();
+    waiting_.insert(device);
   }
+  apply_waiting();
   transaction.commit();
 }
 
@@ -118,10 +135,24 @@ void Engine::apply_waiting() {
     progress = false;
     for (auto device = waiting_.begin(); device != waiting_.end();) {
       std::optional<model::ChangeSet> next;
+      std::uint64_t void_until = 0;
       {
         Statement query(db.prepare("SELECT body FROM waiting WHERE device = ? AND sequence = ?"));
         query.bind(ByteView(*device)).bind(seen_.at(*device) + 1);
-        if (query.step()) next = model::decode_changes(query.blob(0), *device).front();
+        if (query.step()) {
+          base::Reader row(query.blob(0), "a waiting change set");
+          if (query.blob(0)[0] == kVoidSpan) {
+            row.u8();
+            void_until = row.u64();
+          } else {
+            next = model::decode_changes(query.blob(0), *device).front();
+          }
+        }
+      }
+      if (void_until > 0) {
+        set_seen(*device, void_until);
+        progress = true;
+        continue;
       }
       if (next && seen_.covers(next->context)) {
         apply(*next);

@@ -14,9 +14,8 @@ std::vector<Conflict> ConflictResolver::conflicts(bool pending_only) const {
   std::vector<Conflict> all = engine.records().conflicts();
   if (pending_only) std::erase_if(all, [](const Conflict& conflict) { return !conflict.pending; });
   for (Conflict& conflict : all) {
-    std::optional<nlohmann::json> document =
-        engine.get_document({conflict.collection, conflict.id});
-    if (document) conflict.version = engine.version_of(*document);
+    auto now = engine.get({conflict.collection, conflict.id});
+    if (now) conflict.version = now->version;
   }
   return all;
 }
@@ -46,7 +45,7 @@ void ConflictResolver::write(const Conflict& conflict, const std::optional<nlohm
   if (value && path.empty()) {
     model::check_document(*value);
   } else if (value) {
-    model::check_document({{"value", *value}});
+    model::check_field(*value, path);
   }
   // Exactly these, and no other write of the same devices.
   std::vector<Dot> resolves;

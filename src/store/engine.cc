@@ -33,10 +33,12 @@ namespace {
 
 constexpr std::size_t kMaxDiffOps = 4000;  // beyond them a document is written whole
 constexpr std::size_t kMaxDiffBytes = 384 * 1024;
+constexpr std::size_t kJoinedBytes =
+    700 * 1024;  // an edit that would make a change set larger starts another
 
 // About how many bytes a value takes; much cheaper than writing it out.
 std::size_t weight(const model::Json& value) {
-  std::size_t sum = 4;
+  std::size_t sum = value.is_number() ? 9 : 4;
   if (value.is_string()) sum += value.get_ref<const std::string&>().size();
   if (value.is_object()) {
     for (const auto& [key, child] : value.items()) sum += key.size() + 2 + weight(child);
@@ -189,17 +191,18 @@ void Engine::write(const Key& key, std::vector<model::Op> ops,
                    const model::VersionVector* context) {
   if (ops.empty()) return;
   Transaction transaction(*this);
-  open_change(context);
+  std::size_t added = 0;
   for (model::Op& op : ops) {
     op.collection = key.collection;
     op.record = key.id;
+    added += 64 + op.path.size() + op.record.size();
+    if (op.kind == model::OpKind::set) added += weight(op.value);
   }
+  if (building_bytes_ + added > kJoinedBytes) close_change();
+  open_change(context);
   records_.apply(*building_, ops.data(), ops.data() + ops.size());
-  for (model::Op& op : ops) {
-    building_bytes_ += 64 + op.path.size() + op.record.size();
-    if (op.kind == model::OpKind::set) building_bytes_ += weight(op.value);
-    building_->ops.push_back(std::move(op));
-  }
+  building_bytes_ += added;
+  for (model::Op& op : ops) building_->ops.push_back(std::move(op));
   transaction.commit();
 }
 
@@ -266,10 +269,6 @@ std::optional<VersionedDocument> Engine::get(const Key& key) {
   out.created_ms = row->created_ms;
   out.updated_ms = row->updated_ms;
   return out;
-}
-
-RecordVersion Engine::version_of(const model::Json& document) {
-  return VersionAccess::make(document, seen_);
 }
 
 std::optional<model::Json> Engine::get_document(const Key& key) {

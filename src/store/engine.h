@@ -55,8 +55,6 @@ class Engine {
   std::vector<std::string> collections();
   void verify();
 
-  RecordVersion version_of(const model::Json& document);  // the document as it is now
-
   // Writes ops on one record whose writer's base was `context` (what it supersedes).
   void write(const Key& key, std::vector<model::Op> ops, const model::VersionVector* context);
   // Applies what another device wrote, or keeps it until what it builds on is here.

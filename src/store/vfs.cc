@@ -251,7 +251,7 @@ int x_shm_lock(sqlite3_file* file, int first, int count, int flags) {
   });
 }
 
-void x_shm_barrier(sqlite3_file*) { std::atomic_thread_fence(std::memory_order_seq_cst); }
+void x_shm_barrier(sqlite3_file* file) { std::lock_guard lock(open_file(file).files->mutex_); }
 
 int x_shm_unmap(sqlite3_file* file, int remove) {
   OpenFile& self = open_file(file);

@@ -263,6 +263,67 @@ TEST(HostileDevice, AVoidBatchStopsNobody) {
   EXPECT_EQ(vault[1].state(), vault[2].state());
 }
 
+TEST(HostileRelay, AnAlteredBatchOfOurOwnStaysInTheOutbox) {
+  TestVault vault;
+  vault[0].store->store("a", {{"n", 1}});
+  vault.relay.after = [&](const base::HttpRequest& request, base::HttpResponse& response) {
+    if (request.url.ends_with("/batches")) response = {0, {}, 0, "cut"};
+  };
+  EXPECT_EQ(vault[0].sync->sync().state, SyncState::offline);
+  vault.relay.after = [&](const base::HttpRequest& request, base::HttpResponse& response) {
+    if (request.url.find("/log?") == std::string::npos) return;
+    wire::LogPage page = wire::decode_log_page(response.body);
+    page.batches.at(0).at(300) ^= 1;
+    page.chain = page.end_chain =
+        wire::chain_next(wire::chain_start(page.log_id), 1, wire::leaf_of(page.batches[0]));
+    response.body = wire::encode(page);
+  };
+  EXPECT_EQ(vault[0].sync->sync().state, SyncState::error);
+  EXPECT_EQ(vault[0].sync->count_pending(), 1u);
+  vault.relay.after = nullptr;
+  vault.settle();
+  EXPECT_EQ(vault[1].store->retrieve("a")->at("n"), 1);
+}
+
+TEST(HostileDevice, AVoidSpanCannotReachBeyondItsBatch) {
+  TestVault vault(1);
+  Membership membership(vault[0].store->engine());
+  BatchContent content;
+  content.seen = *membership.log();
+  content.control_head = membership.control().head();
+  base::SeededRandom random(1);
+  for (auto [first, last] :
+       {std::pair<std::uint64_t, std::uint64_t>{1, UINT64_MAX}, {0, 5}, {5, 4}}) {
+    content.first = first;
+    content.last = last;
+    Bytes batch = seal_batch(content, {}, membership, vault[0].store->engine().identity(), random);
+    EXPECT_THROW(open_batch(batch, membership), Error);
+  }
+}
+
+TEST(HostileDevice, AVoidSpanWaitsForWhatComesBeforeIt) {
+  TestVault vault(1);
+  store::Engine& engine = vault[0].store->engine();
+  model::ChangeSet change;
+  change.device[0] = 9;
+  change.hlc.value = 1;
+  model::Op op;
+  op.collection = op.record = "r";
+  op.value = Json{{"n", 1}};
+  change.ops.push_back(op);
+  auto receive = [&](std::uint64_t sequence) {
+    change.sequence = sequence;
+    change.context.set(change.device, sequence - 1);
+    return engine.receive(change);
+  };
+  engine.skip(change.device, 3, 5);
+  EXPECT_EQ(receive(6), store::Received::waiting);
+  EXPECT_EQ(receive(2), store::Received::waiting);
+  EXPECT_EQ(receive(1), store::Received::applied);
+  EXPECT_EQ(engine.seen().at(change.device), 6u);
+  EXPECT_EQ(engine.count_waiting(), 0u);
+}
+
 TEST(HostileDevice, ASmallBatchCannotTakeMuchMemory) {
   // 30,000 ops that name one long path, in a few bytes once compressed.
   model::ChangeSet change;

@@ -32,6 +32,9 @@ void Inbox::take_page(const wire::LogPage& page, InboxCounts& counts) {
   LogPosition log = membership_.log().value();
   if (page.log_id != log.log_id) misfit("it is another log");
   if (page.head < log.position) misfit("it has lost recent data");
+  if (membership_.anchor() && page.head < membership_.anchor()->position) {
+    misfit("it ends before what this device was invited to");
+  }
   if (page.head - log.position < page.batches.size()) misfit("it holds more than it says");
   if (page.head > log.position && page.batches.empty()) misfit("a part of it is missing");
   for (const Bytes& batch : page.batches) take_next(batch, counts);
@@ -43,29 +46,28 @@ void Inbox::take_page(const wire::LogPage& page, InboxCounts& counts) {
 
 void Inbox::take_next(ByteView batch, InboxCounts& counts) {
   ++counts.batches;
-  base::Id16 device{};
+  // A header that cannot be read ends the page: what follows it could not be placed.
+  wire::BatchHeader header = wire::decode_batch_header(batch);
   std::string held_for;
-  try {
-    wire::BatchHeader header = wire::decode_batch_header(batch);
-    device = header.device;
-    if (header.device == engine_.identity().id) {
-      take_own(header, batch, counts);
-    } else {
-      // An honest relay stores a device's batches in their order, and all of them.
-      if (header.previous != device_leaf(engine_, header.device)) {
-        throw Error(ErrorCode::fork, kWithheld);
-      }
+  if (header.device == engine_.identity().id) {
+    take_own(header, batch, counts);
+  } else {
+    // An honest relay stores a device's batches in their order, and all of them.
+    if (header.previous != device_leaf(engine_, header.device)) {
+      throw Error(ErrorCode::fork, kWithheld);
+    }
+    try {
       OpenedBatch opened = open_batch(batch, membership_);
       check_views(opened.content, membership_.log()->position + 1);
       apply(opened, counts);
+    } catch (const Error& error) {
+      if (!is_about_the_batch(error)) throw;
+      held_for = error.what();
+      counts.rejected.push_back("batch " + std::to_string(membership_.log()->position + 1) + ": " +
+                                held_for);
     }
-  } catch (const Error& error) {
-    if (!is_about_the_batch(error)) throw;
-    held_for = error.what();
-    counts.rejected.push_back("batch " + std::to_string(membership_.log()->position + 1) + ": " +
-                              held_for);
   }
-  advance(device, batch, held_for);
+  advance(header.device, batch, held_for);
 }
 
 void Inbox::take_own(const wire::BatchHeader& header, ByteView batch, InboxCounts& counts) {
@@ -127,7 +129,7 @@ void Inbox::advance(const base::Id16& device, ByteView batch, const std::string&
       .bind(held_for)
       .bind(batch)
       .run();
-  if (device != base::Id16{}) set_device_leaf(engine_, device, leaf);
+  set_device_leaf(engine_, device, leaf);
   membership_.set_log(log);
   const std::optional<LogPosition>& anchor = membership_.anchor();
   if (anchor && anchor->position == log.position && anchor->chain != log.chain) {

@@ -28,8 +28,8 @@ IncrementalSync::IncrementalSync(EncryptedLocalStore& store) : store_(&store), s
 SyncResult IncrementalSync::sync(const std::function<void(const SyncProgress&)>& progress) {
   store::Engine& engine = store_->engine();
   engine.require_no_transaction();
-  std::lock_guard running(engine.sync_mutex());
   cancelled_ = false;
+  std::lock_guard running(engine.sync_mutex());
   sync::Membership membership(engine);
   membership.require();
   std::optional<std::string> relay = membership.relay();
@@ -101,15 +101,14 @@ SyncResult IncrementalSync::run(const std::string& relay,
     bool offline =
         sync::worth_retrying(*session.failure()) || *result.error == ErrorCode::cancelled;
     result.state = offline ? SyncState::offline : SyncState::error;
-  } else if (!result.rejected.empty() || result.waiting > 0) {
+  } else if (!result.rejected.empty()) {
     // Taken as far as it goes, but this device does not show all that the vault holds.
     result.state = SyncState::error;
     result.error = ErrorCode::malformed;
     result.message =
-        std::to_string(result.rejected.size()) + " batches could not be read and " +
-        std::to_string(result.waiting) +
-        " change sets wait for what they build on; the rest is here. Update the app, or ask "
-        "the device that wrote them";
+        std::to_string(result.rejected.size()) +
+        " batches could not be taken; the rest is here. Update the app, or look at the device "
+        "that wrote them";
   } else {
     result.state = result.conflicts_pending > 0 ? SyncState::conflict : SyncState::up_to_date;
   }

@@ -37,6 +37,10 @@ BatchContent decode_content(ByteView bytes) {
   BatchContent content;
   content.first = in.varint();
   content.last = in.varint();
+  bool sane = content.first > 0 && content.last >= content.first &&
+              content.last - content.first < model::kMaxChangesPerBatch &&
+              content.last < static_cast<std::uint64_t>(INT64_MAX);
+  if (!sane) in.fail("its sequence numbers are out of range");
   content.seen.log_id = in.array<16>();
   content.seen.position = in.varint();
   content.seen.chain = in.array<32>();
