@@ -204,13 +204,13 @@ class RecordReader {
   std::uint64_t number_ = 0;
 };
 
-std::string id_of(const json& document, const std::string& field, std::uint64_t number) {
+std::string id_of(const json& document, const std::string& field) {
   auto found = document.find(field);
   if (found != document.end() && found->is_string()) return found->get<std::string>();
   if (found != document.end() && found->is_number_integer()) return found->dump();
   throw Error(ErrorCode::invalid_argument,
-              "record " + std::to_string(number) + " has no string or number in its field '" +
-                  field + "': name the field that identifies a record with --id");
+              "it has no string or number in its field '" + field +
+                  "': name the field that identifies a record with --id");
 }
 
 int import(const Context& context, const std::string& file, const std::string& collection,
@@ -232,12 +232,12 @@ int import(const Context& context, const std::string& file, const std::string& c
         if (!document.is_object()) {
           throw Error(ErrorCode::invalid_argument, "it is not a JSON object");
         }
-        std::string id = id_of(document, id_field, reader.number());
+        std::string id = id_of(document, id_field);
         store->store({collection, id}, std::move(document));
       } catch (const Error& error) {
         if (error.code() == ErrorCode::io || error.code() == ErrorCode::corrupt) throw;
-        throw Error(error.code(), "nothing was imported: record " +
-                                      std::to_string(reader.number()) + ": " + error.what());
+        throw Error(error.code(), "record " + std::to_string(reader.number()) + ": " +
+                                      error.what() + " (nothing was imported)");
       }
       progress.update(++count);
     }

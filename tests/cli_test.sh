@@ -47,7 +47,7 @@ new_key other
 printf 'secret\n' >pass
 printf 'short' >short
 expect 1 holdfast get ada --key-file other
-expect_err "no key slot"
+expect_err "does not open"
 expect 1 holdfast get ada --passphrase-file pass
 expect 1 holdfast get ada --key-file short
 expect 1 holdfast get ada --key-file nowhere

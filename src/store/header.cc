@@ -187,7 +187,7 @@ Unlocked unlock(base::File& file, const UserKey& key, const std::string& path) {
     throw Error(ErrorCode::corrupt, path + ": the header was changed: restore a backup");
   }
   if (refused) throw *refused;
-  throw Error(ErrorCode::wrong_key, "no key slot of " + path + " opens with that key");
+  throw Error(ErrorCode::wrong_key, "that passphrase or key does not open " + path);
 }
 
 }  // namespace holdfast::store

@@ -79,10 +79,11 @@ void Inbox::take_own(const wire::BatchHeader& header, ByteView batch, InboxCount
     return;
   }
   // Not in the outbox: this device wrote it and no longer knows, or somebody else has its keys.
-  throw Error(
-      ErrorCode::fork,
-      "the vault holds changes of this device that this store does not: the store was "
-      "restored from a copy, or copied. Nothing was changed; enrol this copy as a new device");
+  throw Error(ErrorCode::fork,
+              "the vault holds changes of this device that this store does not: the store was "
+              "restored from a copy, or copied. It keeps what it has and sends nothing: make a new "
+              "store with "
+              "'device join' for this device");
 }
 
 void Inbox::apply(const OpenedBatch& batch, InboxCounts& counts) {

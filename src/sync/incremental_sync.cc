@@ -34,7 +34,8 @@ SyncResult IncrementalSync::sync(const std::function<void(const SyncProgress&)>&
   membership.require();
   std::optional<std::string> relay = membership.relay();
   if (!relay || !membership.log()) {
-    throw Error(ErrorCode::invalid_argument, "no relay is chosen yet: choose one first");
+    throw Error(ErrorCode::invalid_argument,
+                "no relay is chosen yet: choose one first ('holdfast relay URL')");
   }
   if (!engine.environment().network) {
     throw Error(ErrorCode::invalid_argument, "this store was opened without a network");

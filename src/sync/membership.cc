@@ -56,8 +56,10 @@ Membership::Membership(store::Engine& engine) : engine_(engine) {
 
 void Membership::require() const {
   if (!in_vault()) {
-    throw Error(ErrorCode::no_vault,
-                "this store is in no vault yet: create one, or join one with a ticket");
+    throw Error(
+        ErrorCode::no_vault,
+        "this store is in no vault yet: make one ('holdfast init'), or join one with a ticket "
+        "('holdfast device join')");
   }
 }
 

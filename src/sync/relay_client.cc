@@ -101,9 +101,9 @@ void check_answer(const base::HttpResponse& response) {
   switch (response.status) {
     case 200: return;
     case 0:
-      throw Error(ErrorCode::unreachable, "the relay cannot be reached now (" +
-                                              quoted(base::view(response.error)) +
-                                              "): what you change is kept and syncs later");
+      throw Error(ErrorCode::unreachable,
+                  "the relay cannot be reached now (" + quoted(base::view(response.error)) +
+                      "): try again later; what you change meanwhile is kept");
     case 401:
     case 403: throw Error(ErrorCode::refused, "the relay refuses this device " + reason);
     case 404: throw Error(ErrorCode::not_found, "the relay does not have it " + reason);

@@ -176,8 +176,9 @@ void Session::on_push(ByteView body) {
     case PushStatus::device_fork:
       throw Error(ErrorCode::fork,
                   "the relay holds other changes of this device than this store: the store was "
-                  "restored from a copy, or copied. Nothing was changed; enrol this copy as a new "
-                  "device");
+                  "restored from a copy, or copied. It keeps what it has and sends nothing: make a "
+                  "new store with "
+                  "'device join' for this device");
     case PushStatus::refused:
       throw Error(ErrorCode::refused, "the relay refuses a batch of this device");
   }

@@ -123,8 +123,9 @@ void Vault::use_relay(const std::string& given) {
   store::Engine::Transaction transaction(engine);
   if (membership.log() && membership.log()->log_id != log_id) {
     throw Error(ErrorCode::exists,
-                "that relay holds another history of this vault than the relay used so far: keep "
-                "using that one");
+                "the vault's history is at the relay used so far (" +
+                    membership.relay().value_or("") +
+                    "), and not at that one: moving to another is not possible yet");
   }
   if (!membership.log()) membership.set_log({log_id, 0, wire::chain_start(log_id)});
   membership.set_relay(url);
@@ -139,7 +140,8 @@ std::string Vault::invite_ticket(std::int64_t lifetime_ms) {
   membership.require();
   std::optional<std::string> relay = membership.relay();
   if (!relay) {
-    throw Error(ErrorCode::invalid_argument, "choose a relay first: the new device is met there");
+    throw Error(ErrorCode::invalid_argument,
+                "choose a relay first ('holdfast relay URL'): the new device is met there");
   }
   if (lifetime_ms <= 0 || lifetime_ms > static_cast<std::int64_t>(wire::kMaxTicketMs)) {
     throw Error(ErrorCode::invalid_argument, "a ticket lives for at most an hour");
