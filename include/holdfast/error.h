@@ -13,6 +13,8 @@ enum class ErrorCode {
   newer_version,     // written by a later Holdfast: update the app
   corrupt,           // stored bytes fail authentication or are missing
   malformed,         // bytes from outside break their format
+  rolled_back,       // the store is older than its anchor says: an old copy was put in its place
+  locked,            // the store was locked: unlock it first
   in_use,            // another process owns the store
   not_found,         // a file, collection or conflict that was named does not exist
   exists,            // would overwrite what is there

@@ -46,6 +46,8 @@ class File {
   virtual void sync() = 0;  // returns when the contents are durable
   // Takes this file for this process, until it is closed; false when another holds it.
   virtual bool try_lock() = 0;
+  // Whether `path` still names this file: not where it was removed or another renamed over it.
+  virtual bool is_at(const std::string& path) = 0;
 };
 
 class FileSystem {
@@ -58,6 +60,8 @@ class FileSystem {
   virtual void remove(const std::string& path) = 0;  // durable; absent is fine
   // Durable when it returns; false, and nothing done, where `to` exists.
   virtual bool rename_new(const std::string& from, const std::string& to) = 0;
+  // Durable when it returns; `to` is the one or the other at every moment.
+  virtual void rename_over(const std::string& from, const std::string& to) = 0;
   // The one absolute name of a file that exists or could be made: links resolved, so that a store's
   // log lies beside the store whatever name it is opened by.
   virtual std::string canonical(const std::string& path) = 0;

@@ -10,6 +10,8 @@ const char* error_code_name(ErrorCode code) noexcept {
     case ErrorCode::newer_version: return "newer_version";
     case ErrorCode::corrupt: return "corrupt";
     case ErrorCode::malformed: return "malformed";
+    case ErrorCode::rolled_back: return "rolled_back";
+    case ErrorCode::locked: return "locked";
     case ErrorCode::in_use: return "in_use";
     case ErrorCode::not_found: return "not_found";
     case ErrorCode::exists: return "exists";

@@ -70,6 +70,10 @@ class MemoryFiles : public FileSystem {
     return true;
   }
 
+  void rename_over(const std::string& from, const std::string& to) override {
+    files_[to] = files_.at(from);
+    files_.erase(from);
+  }
   std::string canonical(const std::string& path) override { return path; }
 
   // The disk as a power cut leaves it: what was not synced is gone, and so is every lock. This one
@@ -143,6 +147,10 @@ class MemoryFiles : public FileSystem {
     bool try_lock() override {
       if (content_->locked && !holds_lock_) return false;
       return content_->locked = holds_lock_ = true;
+    }
+    bool is_at(const std::string& path) override {
+      auto found = owner_.files_.find(path);
+      return found != owner_.files_.end() && found->second == content_;
     }
 
    private:

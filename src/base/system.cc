@@ -99,6 +99,14 @@ class SystemFile : public File {
     return false;
   }
 
+  bool is_at(const std::string& path) override {
+    struct stat here;
+    struct stat there;
+    if (::fstat(fd_, &here) != 0) fail("read the size of", path_);
+    return ::stat(path.c_str(), &there) == 0 && here.st_dev == there.st_dev &&
+           here.st_ino == there.st_ino;
+  }
+
  private:
   int fd_;
   std::string path_;
@@ -145,6 +153,11 @@ class SystemFiles : public FileSystem {
     }
     sync_directory(to);
     return true;
+  }
+
+  void rename_over(const std::string& from, const std::string& to) override {
+    if (::rename(from.c_str(), to.c_str()) != 0) fail("rename a new file to", to);
+    sync_directory(to);
   }
 
   std::string canonical(const std::string& path) override {

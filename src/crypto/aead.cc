@@ -20,14 +20,18 @@ const EVP_CIPHER* gcm_cipher() {
   return cipher;
 }
 
+EVP_CIPHER_CTX* new_context() {
+  EVP_CIPHER_CTX* context = EVP_CIPHER_CTX_new();
+  if (!context) throw std::bad_alloc();
+  return context;
+}
+
 constexpr std::array<std::uint8_t, 12> kZeroNonce{};
 
 }  // namespace
 
-Gcm::Gcm(ByteView key32) : encrypt_(EVP_CIPHER_CTX_new()), decrypt_(EVP_CIPHER_CTX_new()) {
+Gcm::Gcm(ByteView key32) : key_(key32) {
   if (key32.size() != 32) throw std::logic_error("AES-256-GCM needs a key of 32 bytes");
-  must(EVP_EncryptInit_ex2(encrypt_, gcm_cipher(), key32.data(), nullptr, nullptr));
-  must(EVP_DecryptInit_ex2(decrypt_, gcm_cipher(), key32.data(), nullptr, nullptr));
 }
 
 Gcm::~Gcm() {
@@ -36,10 +40,12 @@ Gcm::~Gcm() {
 }
 
 Gcm::Gcm(Gcm&& other) noexcept
-    : encrypt_(std::exchange(other.encrypt_, nullptr)),
+    : key_(std::move(other.key_)),
+      encrypt_(std::exchange(other.encrypt_, nullptr)),
       decrypt_(std::exchange(other.decrypt_, nullptr)) {}
 
 Gcm& Gcm::operator=(Gcm&& other) noexcept {
+  std::swap(key_, other.key_);
   std::swap(encrypt_, other.encrypt_);
   std::swap(decrypt_, other.decrypt_);
   return *this;
@@ -48,6 +54,10 @@ Gcm& Gcm::operator=(Gcm&& other) noexcept {
 void Gcm::seal(ByteView nonce12, ByteView aad, ByteView plain, std::uint8_t* out,
                std::uint8_t* tag16) {
   int n = 0;
+  if (!encrypt_) {
+    encrypt_ = new_context();
+    must(EVP_EncryptInit_ex2(encrypt_, gcm_cipher(), key_.view().data(), nullptr, nullptr));
+  }
   must(EVP_EncryptInit_ex2(encrypt_, nullptr, nullptr, nonce12.data(), nullptr));
   if (!aad.empty()) {
     must(EVP_EncryptUpdate(encrypt_, nullptr, &n, aad.data(), static_cast<int>(aad.size())));
@@ -62,6 +72,10 @@ void Gcm::seal(ByteView nonce12, ByteView aad, ByteView plain, std::uint8_t* out
 
 bool Gcm::open(ByteView nonce12, ByteView aad, ByteView sealed, ByteView tag16, std::uint8_t* out) {
   int n = 0;
+  if (!decrypt_) {
+    decrypt_ = new_context();
+    must(EVP_DecryptInit_ex2(decrypt_, gcm_cipher(), key_.view().data(), nullptr, nullptr));
+  }
   must(EVP_DecryptInit_ex2(decrypt_, nullptr, nullptr, nonce12.data(), nullptr));
   must(EVP_CIPHER_CTX_ctrl(decrypt_, EVP_CTRL_AEAD_SET_TAG, kTagSize,
                            const_cast<std::uint8_t*>(tag16.data())));
@@ -75,6 +89,40 @@ bool Gcm::open(ByteView nonce12, ByteView aad, ByteView sealed, ByteView tag16, 
   if (EVP_DecryptFinal_ex(decrypt_, rest, &n) == 1) return true;
   if (!sealed.empty()) sodium_memzero(out, sealed.size());
   return false;
+}
+
+namespace {
+
+void xts(EVP_CIPHER_CTX* context, std::uint64_t offset, std::uint32_t page,
+         std::span<std::uint8_t> blocks) {
+  std::uint8_t tweak[16] = {};
+  for (int i = 0; i < 8; ++i) tweak[i] = static_cast<std::uint8_t>(offset >> (8 * i));
+  for (int i = 0; i < 4; ++i) tweak[8 + i] = static_cast<std::uint8_t>(page >> (8 * i));
+  int n = 0;
+  must(EVP_CipherInit_ex2(context, nullptr, nullptr, tweak, -1, nullptr));
+  must(
+      EVP_CipherUpdate(context, blocks.data(), &n, blocks.data(), static_cast<int>(blocks.size())));
+}
+
+}  // namespace
+
+Xts::Xts(ByteView key64) : encrypt_(new_context()), decrypt_(new_context()) {
+  if (key64.size() != 64) throw std::logic_error("AES-256-XTS needs a key of 64 bytes");
+  static const EVP_CIPHER* cipher = EVP_CIPHER_fetch(nullptr, "AES-256-XTS", nullptr);
+  must(EVP_CipherInit_ex2(encrypt_, cipher, key64.data(), nullptr, 1, nullptr));
+  must(EVP_CipherInit_ex2(decrypt_, cipher, key64.data(), nullptr, 0, nullptr));
+}
+
+Xts::~Xts() {
+  EVP_CIPHER_CTX_free(encrypt_);
+  EVP_CIPHER_CTX_free(decrypt_);
+}
+
+void Xts::encrypt(std::uint64_t offset, std::uint32_t page, std::span<std::uint8_t> blocks) {
+  xts(encrypt_, offset, page, blocks);
+}
+void Xts::decrypt(std::uint64_t offset, std::uint32_t page, std::span<std::uint8_t> blocks) {
+  xts(decrypt_, offset, page, blocks);
 }
 
 // The derivation of the specification: NIST SP 800-108r1 in counter mode with CMAC-AES-256, which

@@ -11,7 +11,8 @@ namespace holdfast::crypto {
 
 constexpr std::size_t kTagSize = 16;
 
-// AES-256-GCM under one key, its key schedule done once. One thread at a time.
+// AES-256-GCM under one key, its key schedule done once (and only for the directions that are
+// used). One thread at a time.
 class Gcm {
  public:
   explicit Gcm(ByteView key32);
@@ -26,8 +27,25 @@ class Gcm {
                           std::uint8_t* out);
 
  private:
+  Secret key_;
   evp_cipher_ctx_st* encrypt_ = nullptr;
   evp_cipher_ctx_st* decrypt_ = nullptr;
+};
+
+// AES-256-XTS (IEEE 1619) over whole blocks, where there is no room for a nonce or a tag. The tweak
+// is a file offset and a page number. One thread at a time.
+class Xts {
+ public:
+  explicit Xts(ByteView key64);
+  ~Xts();
+  Xts(const Xts&) = delete;
+  Xts& operator=(const Xts&) = delete;
+  void encrypt(std::uint64_t offset, std::uint32_t page, std::span<std::uint8_t> blocks);
+  void decrypt(std::uint64_t offset, std::uint32_t page, std::span<std::uint8_t> blocks);
+
+ private:
+  evp_cipher_ctx_st* encrypt_;
+  evp_cipher_ctx_st* decrypt_;
 };
 
 // XAES-256-GCM (C2SP, XAES-256-GCM.md): a 24-byte nonce whose first half selects the AES key, so

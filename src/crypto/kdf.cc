@@ -3,6 +3,9 @@
 #include <openssl/core_names.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
+#include <unistd.h>
+
+#include <algorithm>
 
 #include "holdfast/error.h"
 
@@ -29,6 +32,30 @@ Secret hkdf_sha256(ByteView key, ByteView salt, ByteView info, std::size_t size)
     throw Error(ErrorCode::invalid_argument, "HKDF cannot give that many bytes");
   }
   return out;
+}
+
+Argon2Cost choose_argon2_cost(std::int64_t floor_ms, std::uint64_t machine_memory_kib) {
+  constexpr std::uint64_t kTargetMs = 500;
+  std::uint64_t unit = static_cast<std::uint64_t>(std::max<std::int64_t>(floor_ms, 1));
+  std::uint64_t floor = kArgon2Floor.memory_kib;
+  std::uint64_t most =
+      std::clamp<std::uint64_t>(machine_memory_kib / 4, floor, kArgon2Ceiling.memory_kib);
+  std::uint64_t memory = std::clamp(floor * kTargetMs / unit, floor, most);
+  std::uint64_t once_ms = std::max<std::uint64_t>(unit * memory / floor, 1);
+  std::uint64_t passes = std::clamp<std::uint64_t>(kArgon2Floor.passes * kTargetMs / once_ms,
+                                                   kArgon2Floor.passes, kArgon2Ceiling.passes);
+  memory -= memory % 1024;
+  return {static_cast<std::uint32_t>(passes), static_cast<std::uint32_t>(memory)};
+}
+
+Argon2Cost calibrate_argon2(base::Clock& clock) {
+  std::array<std::uint8_t, 16> salt{};
+  std::int64_t start = clock.monotonic_ms();
+  argon2id(base::view("calibration"), salt, kArgon2Floor);
+  std::int64_t took = clock.monotonic_ms() - start;
+  auto pages = static_cast<std::uint64_t>(std::max(0L, ::sysconf(_SC_PHYS_PAGES)));
+  auto page = static_cast<std::uint64_t>(std::max(0L, ::sysconf(_SC_PAGESIZE)));
+  return choose_argon2_cost(took, pages * page / 1024);
 }
 
 Secret argon2id(ByteView passphrase, ByteView salt16, Argon2Cost cost) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "src/base/environment.h"
 #include "src/crypto/secret.h"
 
 namespace holdfast::crypto {
@@ -15,6 +16,12 @@ struct Argon2Cost {
 // ceiling a hostile one would exhaust the machine.
 constexpr Argon2Cost kArgon2Floor{3, 64 * 1024};
 constexpr Argon2Cost kArgon2Ceiling{16, 1024 * 1024};
+
+// A cost that takes about half a second where one derivation at the floor took `floor_ms`, within
+// floor and ceiling and a quarter of the machine's memory: memory first, then passes.
+Argon2Cost choose_argon2_cost(std::int64_t floor_ms, std::uint64_t machine_memory_kib);
+// Measures one derivation at the floor and chooses by it.
+Argon2Cost calibrate_argon2(base::Clock& clock);
 
 // Argon2id (RFC 9106, one lane, by libsodium): 32 bytes. Throws Error(corrupt) for a cost outside
 // floor and ceiling, Error(io) where the memory is not to be had.

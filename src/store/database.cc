@@ -6,56 +6,13 @@
 #include <cstring>
 
 #include "holdfast/error.h"
+#include "src/store/schema.h"
 
 namespace holdfast::store {
 namespace {
 
-constexpr std::uint64_t kSchemaVersion = 1;
 constexpr std::int64_t kLockWaitMs = 5000;
 constexpr std::int64_t kLockPollMs = 20;
-
-// Tables are in the order of the data's way: records, then what is still to be sent, then the
-// vault's log.
-constexpr const char* kSchema = R"sql(
-CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE collection(num INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
-CREATE TABLE device(num INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE,
-  seen INTEGER NOT NULL DEFAULT 0,  -- how many of its change sets are applied here
-  leaf BLOB);                       -- of its last batch in the vault's log
-CREATE TABLE record(num INTEGER PRIMARY KEY, collection INTEGER NOT NULL, id TEXT NOT NULL,
-  alive INTEGER NOT NULL, doc TEXT NOT NULL, created_ms INTEGER NOT NULL,
-  updated_ms INTEGER NOT NULL, conflicts INTEGER NOT NULL, pending INTEGER NOT NULL,
-  state BLOB NOT NULL);
-CREATE UNIQUE INDEX record_by_id ON record(collection, id);
-CREATE INDEX record_in_conflict ON record(collection) WHERE conflicts > 0;
-CREATE TABLE change(sequence INTEGER PRIMARY KEY, body BLOB NOT NULL);  -- own, not sealed yet
-CREATE TABLE outbox(num INTEGER PRIMARY KEY, batch_id BLOB NOT NULL UNIQUE,
-  delivered INTEGER NOT NULL DEFAULT 0,  -- by the app; the relay is still to have it
-  first INTEGER NOT NULL, last INTEGER NOT NULL, body BLOB NOT NULL);   -- sealed, not confirmed yet
-CREATE TABLE waiting(device BLOB, sequence INTEGER, body BLOB NOT NULL,
-  PRIMARY KEY(device, sequence)) WITHOUT ROWID;                         -- for what they build on
-CREATE TABLE log(position INTEGER PRIMARY KEY, device BLOB NOT NULL, chain BLOB NOT NULL,
-  held INTEGER NOT NULL,   -- not applied, and `reason` says why
-  reason TEXT NOT NULL, body BLOB NOT NULL);
-CREATE INDEX log_held ON log(position) WHERE held > 0;
-CREATE TABLE control(position INTEGER PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE epoch(num INTEGER PRIMARY KEY, key BLOB NOT NULL);
-)sql";
-
-std::unique_ptr<base::File> open_locked(const std::string& path, base::FileSystem::Mode mode,
-                                        const base::Environment& environment) {
-  std::unique_ptr<base::File> file = environment.files->open(path, mode);
-  if (!file) throw Error(ErrorCode::not_found, "there is no store at " + path);
-  std::int64_t deadline = environment.clock->monotonic_ms() + kLockWaitMs;
-  while (!file->try_lock()) {
-    if (environment.clock->monotonic_ms() >= deadline) {
-      throw Error(ErrorCode::in_use,
-                  path + " is in use by another process: close it there, then try again");
-    }
-    environment.clock->sleep_ms(kLockPollMs);
-  }
-  return file;
-}
 
 // Temporary tables stay in memory: a file of theirs would not be sealed (the VFS refuses it, too).
 // Connection forbids ATTACH and VACUUM INTO, whose files would not be either.
@@ -74,103 +31,247 @@ std::size_t cache_kib(std::size_t cache_mib) {
   return static_cast<std::size_t>(std::clamp<std::uint64_t>(memory_mib / 64, 2, 64)) * 1024;
 }
 
-Bytes as_bytes(std::uint64_t value) {
-  base::Writer out;
-  out.u64(value);
-  return out.take();
+std::string cache_pragma(const StoreOptions& options) {
+  return "PRAGMA cache_size = -" + std::to_string(cache_kib(options.cache_mib));
 }
 
 }  // namespace
 
+std::unique_ptr<base::File> lock_store(const std::string& path, base::FileSystem::Mode mode,
+                                       const base::Environment& environment) {
+  std::int64_t deadline = environment.clock->monotonic_ms() + kLockWaitMs;
+  for (;;) {
+    std::unique_ptr<base::File> file = environment.files->open(path, mode);
+    if (!file) throw Error(ErrorCode::not_found, "there is no store at " + path);
+    while (!file->try_lock()) {
+      if (environment.clock->monotonic_ms() >= deadline) {
+        throw Error(ErrorCode::in_use,
+                    path + " is in use by another process: close it there, then try again");
+      }
+      environment.clock->sleep_ms(kLockPollMs);
+    }
+    // Whoever held it may have put another file in its place.
+    if (file->is_at(path)) return file;
+  }
+}
+
 Database::Database(const std::string& given_path, const UserKey& key, const StoreOptions& options,
                    const base::Environment& environment)
-    : random_(environment.random) {
-  std::string path = environment.files->canonical(given_path);
-  bool exists = environment.files->exists(path);
+    : environment_(environment),
+      options_(options),
+      path_(environment.files->canonical(given_path)) {
+  if (options.anchor.save && options.durability != StoreOptions::Durability::full) {
+    throw Error(ErrorCode::invalid_argument,
+                "an anchor needs Durability::full: a power cut would look like a rollback");
+  }
+  bool exists = environment.files->exists(path_);
   if (exists && options.open == StoreOptions::Open::create) {
-    throw Error(ErrorCode::exists, path + " exists already: choose another name");
+    throw Error(ErrorCode::exists, path_ + " exists already: choose another name");
   }
   if (!exists && options.open != StoreOptions::Open::existing) {
-    bool made = create(path, key, options, environment);
+    bool made = create(path_, key, options, environment);
     if (!made && options.open == StoreOptions::Open::create) {
-      throw Error(ErrorCode::exists, path + " was made by another process meanwhile");
+      throw Error(ErrorCode::exists, path_ + " was made by another process meanwhile");
     }
   }
-  auto file = open_locked(path, base::FileSystem::Mode::existing, environment);
-  std::uint64_t size = file->size();
-  Unlocked unlocked = unlock(*file, key, path);
-  if (size < (kHeaderPages * kHeaderPage) + kPageSize) {
-    throw Error(ErrorCode::corrupt, path + " was cut short: restore a backup");
+  open(key);
+}
+
+Database::~Database() {
+  try {
+    readers_.stop(true);
+  } catch (const Error&) {
+    // Destroyed from within a query of its own: a fault of the caller that cannot be mended here.
   }
-  secrets_key_ = crypto::hkdf_sha256(unlocked.data_key.view(), unlocked.header.database_id,
-                                     base::view("holdfast store secrets v1"), 32);
-  vfs_ = std::make_unique<StoreVfs>(path, std::move(file), unlocked.data_key.view(),
-                                    unlocked.header.database_id, environment);
+}
+
+void Database::open(const UserKey& key, MigrationReport* only_check) {
+  auto file = lock_store(path_, base::FileSystem::Mode::existing, environment_);
+  std::uint64_t size = file->size();
+  Unlocked unlocked = unlock(*file, key, path_);
+  if (size < kHeaderPages * kHeaderPage + kPageSize) {
+    throw Error(ErrorCode::corrupt, path_ + " was cut short: restore a backup");
+  }
+  std::optional<std::size_t> slot = unlocked.slot;
+  bool rewrite = unlocked.uneven;
+  std::vector<KeySlot> slots = unlocked.header.slots;
+  if (slot && !slots[*slot].boxed.empty()) {
+    slots[*slot] = settle_slot(slots[*slot], key, unlocked.header.database_id,
+                               unlocked.data_key.view(), *environment_.random);
+    rewrite = true;
+  }
+  bool replaced_another = unlocked.header.replaced_another;
+  try {
+    connect_all(std::move(file), std::move(unlocked));
+    if (rewrite && !replaced_another) vfs_->set_slots(std::move(slots));
+    for (const char* end : {".rekey", ".rekey-wal"}) {
+      if (environment_.files->exists(path_ + end)) environment_.files->remove(path_ + end);
+    }
+    upgrade_schema(only_check);
+    check_anchor();
+  } catch (...) {
+    close();
+    throw;
+  }
+}
+
+void Database::connect_all(std::unique_ptr<base::File> file, Unlocked unlocked) {
+  data_key_ = unlocked.data_key.copy();
+  bool replaced_another = unlocked.header.replaced_another;
+  if (replaced_another) environment_.files->remove(path_ + "-wal");
+  vfs_ = std::make_unique<StoreVfs>(path_, std::move(file), unlocked, environment_);
+  if (replaced_another) vfs_->set_replaced_another(false);
   connection_ = connect(*vfs_, SQLITE_OPEN_READWRITE);
-  std::string cache = "PRAGMA cache_size = -" + std::to_string(cache_kib(options.cache_mib));
-  connection_->execute(cache.c_str());
-  connection_->execute(options.durability == StoreOptions::Durability::full
+  scope_ = {};
+  install_authorizer(*connection_, scope_);
+  connection_->execute(cache_pragma(options_).c_str());
+  connection_->execute(options_.durability == StoreOptions::Durability::full
                            ? "PRAGMA synchronous = FULL"
                            : "PRAGMA synchronous = NORMAL");
-  Statement tables(connection_->prepare("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'"));
-  if (!tables.step() || tables.integer(0) != 1) {
-    throw Error(ErrorCode::corrupt, path + " has lost its tables: restore a backup");
-  }
-  std::optional<Bytes> version = meta("schema");
-  if (!version || version->size() != 8) {
-    throw Error(ErrorCode::corrupt, path + " has lost its schema version: restore a backup");
-  }
-  if (base::Reader(*version, "the schema version").u64() > kSchemaVersion) {
+  std::uint64_t version = schema_version(*connection_);
+  if (version > kSchemaVersion) {
     throw Error(ErrorCode::newer_version,
-                path + " was written by a newer version of Holdfast: update this app");
+                path_ + " was written by a newer version of Holdfast: update this app");
   }
+  std::optional<crypto::Secret> secrets =
+      crypto::open_committing(data_key_.view(), kSecretsKeyContext, unlocked.header.secrets_key);
+  if (!secrets) throw Error(ErrorCode::corrupt, "the store's header is damaged: restore a backup");
+  secrets_key_ = std::move(*secrets);
+  start_readers();
+}
+
+void Database::start_readers() {
+  StoreVfs* vfs = vfs_.get();
+  readers_.start([vfs, cache = cache_pragma(options_)] {
+    auto connection = connect(*vfs, SQLITE_OPEN_READWRITE);
+    connection->execute(cache.c_str());
+    connection->execute("PRAGMA query_only = 1");
+    return std::make_unique<Reader>(std::move(connection));
+  });
+}
+
+void Database::upgrade_schema(MigrationReport* only_check) {
+  std::uint64_t version = schema_version(*connection_);
+  if (only_check) {
+    only_check->from = static_cast<std::uint32_t>(version);
+    only_check->to = static_cast<std::uint32_t>(kSchemaVersion);
+  }
+  if (version == kSchemaVersion) return;
+  connection_->execute("BEGIN IMMEDIATE");
+  try {
+    std::vector<std::string> steps = upgrade(*connection_, version);
+    if (only_check) {
+      only_check->steps = std::move(steps);
+      Statement check(connection_->prepare("PRAGMA integrity_check(1)"));
+      if (!check.step() || check.text(0) != "ok") {
+        throw Error(ErrorCode::corrupt, "the upgrade would not leave a sound store");
+      }
+    }
+    connection_->execute(only_check ? "ROLLBACK" : "COMMIT");
+  } catch (...) {
+    if (!sqlite3_get_autocommit(connection_->handle())) connection_->execute("ROLLBACK");
+    throw;
+  }
+}
+
+void Database::check_upgrade(const std::string& path, const UserKey& key,
+                             const StoreOptions& options, const base::Environment& environment,
+                             MigrationReport& report) {
+  Database database(options, environment, environment.files->canonical(path));
+  database.open(key, &report);
+}
+
+void Database::write_log_into_pages() {
+  Statement checkpoint(connection_->prepare("PRAGMA wal_checkpoint(TRUNCATE)"));
+  if (!checkpoint.step() || checkpoint.integer(0) != 0) {
+    throw Error(ErrorCode::io, "the log could not be written into the pages: try again");
+  }
+  checkpoint.run();
+}
+
+void Database::close() {
+  readers_.stop(true);
+  connection_.reset();
+  vfs_.reset();
+  data_key_ = {};
+  secrets_key_ = {};
+}
+
+Connection& Database::connection() {
+  if (!connection_) throw Error(ErrorCode::locked, "the store is locked: unlock it first");
+  return *connection_;
+}
+
+void Database::check_anchor() {
+  anchored_.reset();
+  if (!options_.anchor.load) return;
+  std::optional<StorePosition> anchor = options_.anchor.load();
+  Position here = vfs_->position();
+  if (anchor && (here.commits < anchor->commits ||
+                 (here.commits == anchor->commits && here.root != anchor->root))) {
+    throw Error(ErrorCode::rolled_back,
+                path_ +
+                    " is an older copy than this device last wrote, or another's: restore the "
+                    "newest backup, or reset the anchor if you put it there yourself");
+  }
+  if (anchor) anchored_ = Position{anchor->commits, anchor->root};
+  this->anchor();
+}
+
+void Database::anchor() {
+  if (!options_.anchor.save) return;
+  Position here = vfs_->position();
+  if (anchored_ == here) return;
+  options_.anchor.save({here.commits, here.root});
+  anchored_ = here;
+}
+
+crypto::Argon2Cost Database::passphrase_cost(const StoreOptions& options, UserKey::Kind kind,
+                                             const base::Environment& environment) {
+  crypto::Argon2Cost cost;
+  constexpr std::uint32_t kMib = 1024;
+  std::uint32_t given = options.passphrase_memory_mib;
+  if (given == 0) {
+    if (kind == UserKey::Kind::passphrase) return crypto::calibrate_argon2(*environment.clock);
+    return cost;
+  }
+  if (given < crypto::kArgon2Floor.memory_kib / kMib ||
+      given > crypto::kArgon2Ceiling.memory_kib / kMib) {
+    throw Error(ErrorCode::invalid_argument, "passphrase_memory_mib must be 0, or 64 to 1024");
+  }
+  cost.memory_kib = given * kMib;
+  return cost;
 }
 
 // Makes the store aside and renames it into place, so that there is never half a store at `path`.
 bool Database::create(const std::string& path, const UserKey& key, const StoreOptions& options,
                       const base::Environment& environment) {
-  crypto::Argon2Cost cost;
-  constexpr std::uint32_t kMib = 1024;
-  if (options.passphrase_memory_mib < crypto::kArgon2Floor.memory_kib / kMib ||
-      options.passphrase_memory_mib > crypto::kArgon2Ceiling.memory_kib / kMib) {
-    throw Error(ErrorCode::invalid_argument, "passphrase_memory_mib must be 64 to 1024");
-  }
-  cost.memory_kib = options.passphrase_memory_mib * kMib;
+  crypto::Argon2Cost cost = passphrase_cost(options, key.kind(), environment);
   std::string aside = path + ".new";
-  auto file = open_locked(aside, base::FileSystem::Mode::create, environment);
+  auto file = lock_store(aside, base::FileSystem::Mode::create, environment);
   // Whoever held the lock may have renamed this very file to `path`: then it is not ours to write.
   if (environment.files->exists(path)) return false;
   environment.files->remove(aside + "-wal");
   file->truncate(0);
 
-  crypto::Secret data_key(32);
-  environment.random->fill(data_key.span());
-  Header header;
-  header.database_id = environment.random->array<16>();
-  header.generation = 1;
-  header.slots.push_back(
-      make_slot(key, header.database_id, data_key.view(), cost, *environment.random));
-  write_header(*file, header, data_key.view());
-
-  StoreVfs vfs(aside, std::move(file), data_key.view(), header.database_id, environment);
-  {
-    auto owned = connect(vfs, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
-    Connection& connection = *owned;
-    int reserved = static_cast<int>(kReserved);
-    connection.execute("PRAGMA page_size = 4096");
-    if (sqlite3_file_control(connection.handle(), "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved) !=
-        SQLITE_OK) {
-      throw Error(ErrorCode::io, "this SQLite cannot reserve room for the seal of a page");
-    }
-    connection.execute("PRAGMA journal_mode = MEMORY");
-    connection.execute("PRAGMA synchronous = FULL");
-    connection.execute("BEGIN");
-    connection.execute(kSchema);
-    Bytes version = as_bytes(kSchemaVersion);
-    Statement(connection.prepare("INSERT INTO meta VALUES('schema', ?)")).bind(version).run();
-    connection.execute("COMMIT");
-    connection.execute("PRAGMA journal_mode = WAL");
-  }
+  base::Random& random = *environment.random;
+  Unlocked fresh;
+  fresh.data_key = crypto::Secret(32);
+  random.fill(fresh.data_key.span());
+  fresh.header.database_id = random.array<16>();
+  // Room to count up; random, so that no two stores' logs are alike.
+  fresh.header.checkpoint.log_generation = base::Reader(random.array<8>(), "random").u64() >> 8;
+  random.fill(fresh.header.checkpoint.position.root);
+  crypto::Secret secrets_key(32);
+  random.fill(secrets_key.span());
+  fresh.header.secrets_key = crypto::seal_committing(fresh.data_key.view(), kSecretsKeyContext,
+                                                     secrets_key.view(), random);
+  KeySlot slot = make_slot(1, key, fresh.header.database_id, fresh.data_key.view(), cost,
+                           environment.clock->now_ms(), random);
+  HeaderPages(*file, fresh.header, fresh.data_key.view(), 0).set_slots({slot});
+  fresh.header.slots = {slot};
+  fresh.header.generation = 1;
+  write_tables(aside, std::move(file), fresh, environment);
   // The log of a store that somebody deleted without it would not open under the new key.
   if (!environment.files->exists(path)) environment.files->remove(path + "-wal");
   if (environment.files->rename_new(aside, path)) return true;
@@ -178,8 +279,29 @@ bool Database::create(const std::string& path, const UserKey& key, const StoreOp
   return false;
 }
 
+// The empty tables of a store whose header is written.
+void Database::write_tables(const std::string& path, std::unique_ptr<base::File> file,
+                            const Unlocked& fresh, const base::Environment& environment) {
+  StoreVfs vfs(path, std::move(file), fresh, environment);
+  auto connection = connect(vfs, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+  int reserved = static_cast<int>(kReserved);
+  connection->execute("PRAGMA page_size = 4096");
+  if (sqlite3_file_control(connection->handle(), "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved) !=
+      SQLITE_OK) {
+    throw Error(ErrorCode::io, "this SQLite cannot reserve room for the seal of a page");
+  }
+  connection->execute("PRAGMA journal_mode = MEMORY");
+  connection->execute("PRAGMA synchronous = FULL");
+  connection->execute("BEGIN");
+  create_tables(*connection);
+  connection->execute("COMMIT");
+  connection->execute("PRAGMA journal_mode = WAL");
+  connection.reset();
+  vfs.file().sync();  // the second header, too
+}
+
 Bytes Database::seal_secret(std::string_view name, ByteView secret) {
-  return crypto::seal_committing(secrets_key_.view(), name, secret, *random_);
+  return crypto::seal_committing(secrets_key_.view(), name, secret, *environment_.random);
 }
 
 crypto::Secret Database::open_secret(std::string_view name, ByteView sealed) {
@@ -189,24 +311,28 @@ crypto::Secret Database::open_secret(std::string_view name, ByteView sealed) {
 }
 
 std::optional<Bytes> Database::meta(std::string_view name) {
-  Statement query(connection_->prepare("SELECT value FROM meta WHERE name = ?"));
+  Statement query(connection().prepare("SELECT value FROM meta WHERE name = ?"));
   query.bind(name);
   if (!query.step()) return std::nullopt;
   return base::to_bytes(query.blob(0));
 }
 
 void Database::set_meta(std::string_view name, ByteView value) {
-  Statement(connection_->prepare("INSERT INTO meta VALUES(?, ?) "
+  Statement(connection().prepare("INSERT INTO meta VALUES(?, ?) "
                                  "ON CONFLICT(name) DO UPDATE SET value = excluded.value"))
       .bind(name)
       .bind(value)
       .run();
 }
 
-void Database::verify() {
-  connection_->execute("PRAGMA wal_checkpoint(PASSIVE)");
-  vfs_->verify_pages();  // SQLite's own check passes over pages that it holds in memory or does not
-                         // use
+void Database::verify(const Progress& progress) {
+  connection().execute("PRAGMA wal_checkpoint(PASSIVE)");
+  // SQLite's own check passes over pages that it holds in memory or does not use.
+  vfs_->verify_pages([&](std::uint64_t done, std::uint64_t total) {
+    if (progress && !progress({"verifying", done, total})) {
+      throw Error(ErrorCode::cancelled, "verifying was cancelled");
+    }
+  });
   Statement check(connection_->prepare("PRAGMA integrity_check(1)"));
   if (!check.step() || check.text(0) != "ok") {
     throw Error(ErrorCode::corrupt, "the store's structure is damaged: restore a backup");

@@ -68,6 +68,75 @@ void EncryptedLocalStore::transaction(const std::function<void()>& work) {
   transaction.commit();
 }
 
-void EncryptedLocalStore::verify() const { engine_->verify(); }
+void EncryptedLocalStore::verify(const Progress& progress) const { engine_->verify(progress); }
+
+std::vector<nlohmann::json> EncryptedLocalStore::query(
+    const std::string& sql, const std::vector<nlohmann::json>& parameters) const {
+  std::vector<nlohmann::json> rows;
+  query(sql, parameters, [&](const nlohmann::json& row) {
+    rows.push_back(row);
+    return true;
+  });
+  return rows;
+}
+
+void EncryptedLocalStore::query(const std::string& sql,
+                                const std::vector<nlohmann::json>& parameters,
+                                const std::function<bool(const nlohmann::json& row)>& visit) const {
+  engine_->query(sql, parameters, visit, nullptr);
+}
+
+QueryPlan EncryptedLocalStore::explain(const std::string& sql,
+                                       const std::vector<nlohmann::json>& parameters) const {
+  return engine_->explain(sql, parameters);
+}
+
+LiveQuery EncryptedLocalStore::watch(const std::string& sql,
+                                     const std::vector<nlohmann::json>& parameters,
+                                     const std::function<void(const QueryChange&)>& changed) const {
+  return engine_->watch(sql, parameters, changed);
+}
+
+bool EncryptedLocalStore::create_index(const std::string& collection, const std::string& path) {
+  return engine_->create_index({collection, path});
+}
+bool EncryptedLocalStore::drop_index(const std::string& collection, const std::string& path) {
+  return engine_->drop_index({collection, path});
+}
+std::vector<IndexInfo> EncryptedLocalStore::indexes() const { return engine_->indexes(); }
+
+std::vector<KeySlotInfo> EncryptedLocalStore::key_slots() const {
+  std::vector<KeySlotInfo> out;
+  engine_->with_database([&](store::Database& database) { out = database.key_slots(); });
+  return out;
+}
+
+std::uint8_t EncryptedLocalStore::add_key(const UserKey& key) {
+  std::uint8_t number = 0;
+  engine_->with_database([&](store::Database& database) { number = database.add_key(key); });
+  return number;
+}
+
+void EncryptedLocalStore::change_key(std::uint8_t number, const UserKey& key) {
+  engine_->with_database([&](store::Database& database) { database.change_key(number, key); });
+}
+
+void EncryptedLocalStore::remove_key(std::uint8_t number) {
+  engine_->with_database([&](store::Database& database) { database.remove_key(number); });
+}
+
+void EncryptedLocalStore::rekey(const Progress& progress) {
+  engine_->with_database([&](store::Database& database) { database.rekey(progress); });
+}
+
+std::string EncryptedLocalStore::export_key_for_backup(const std::string& password) const {
+  std::string text;
+  engine_->with_database([&](store::Database& database) { text = database.export_key(password); });
+  return text;
+}
+
+void EncryptedLocalStore::lock() { engine_->lock(); }
+void EncryptedLocalStore::unlock(const UserKey& user_key) { engine_->unlock(user_key); }
+bool EncryptedLocalStore::is_locked() const { return engine_->is_locked(); }
 
 }  // namespace holdfast

@@ -48,15 +48,6 @@ std::size_t weight(const model::Json& value) {
   return sum;
 }
 
-void check_key(const Key& key) {
-  model::check_name(key.id, "a record's id");
-  model::check_name(key.collection, "a collection's name");
-  if (key.collection[0] == '_') {
-    throw Error(ErrorCode::invalid_argument,
-                "collections whose names start with '_' belong to Holdfast: choose another name");
-  }
-}
-
 std::int64_t priority_of(const model::Json& document, const WriteOptions& options) {
   if (options.priority) return *options.priority;
   auto found = document.find("priority");
@@ -67,21 +58,34 @@ std::int64_t priority_of(const model::Json& document, const WriteOptions& option
              : found->get<std::int64_t>();
 }
 
-model::Json parse_stored(std::string_view doc) {
-  model::Json document = model::Json::parse(doc, nullptr, false);
-  if (document.is_discarded()) throw Error(ErrorCode::corrupt, "a stored document is not JSON");
-  return document;
-}
-
 }  // namespace
+
+void check_key(const Key& key) {
+  model::check_name(key.id, "a record's id");
+  model::check_name(key.collection, "a collection's name");
+  if (key.collection[0] == '_') {
+    throw Error(ErrorCode::invalid_argument,
+                "collections whose names start with '_' belong to Holdfast: choose another name");
+  }
+}
 
 Engine::Engine(const std::string& path, const UserKey& key, const StoreOptions& options)
     : environment_(options.environment ? *options.environment : base::system_environment()),
       database_(path, key, options, environment_),
       records_(database_) {
+  open();
+}
+
+void Engine::open() {
+  anchor_failed_ = false;
   if (!database_.meta("sign_seed")) make_identity();
   load_identity();
   load();
+}
+
+const Identity& Engine::identity() const {
+  if (!identity_) throw Error(ErrorCode::locked, "the store is locked: unlock it first");
+  return *identity_;
 }
 
 void Engine::make_identity() {
@@ -93,6 +97,7 @@ void Engine::make_identity() {
   database_.set_meta("box_secret", database_.seal_secret("box_secret", box.view()));
   database_.set_meta("sign_seed", database_.seal_secret("sign_seed", sign.view()));
   database_.connection().execute("COMMIT");
+  database_.anchor();
 }
 
 // Once: references to it are handed out.
@@ -131,9 +136,14 @@ void Engine::load() {
 
 Engine::Transaction::Transaction(Engine& engine) : engine_(engine), lock_(engine.mutex_) {
   if (engine_.depth_ == 0) {
+    if (engine_.anchor_failed_) {
+      throw Error(ErrorCode::io,
+                  "the store's anchor could not be advanced: close the store and open it again");
+    }
     if (engine_.stale_) engine_.load();
     engine_.failed_ = false;
     engine_.database_.connection().execute("BEGIN IMMEDIATE");
+    engine_.transaction_thread_ = std::this_thread::get_id();
   } else {
     engine_.require_intact();
   }
@@ -142,25 +152,40 @@ Engine::Transaction::Transaction(Engine& engine) : engine_(engine), lock_(engine
 
 void Engine::Transaction::commit() {
   engine_.require_intact();
-  if (engine_.depth_ == 1) {
-    engine_.close_change();
-    engine_.save_clock();
-    engine_.database_.connection().execute("COMMIT");
+  if (engine_.depth_ > 1) {
+    --engine_.depth_;
+    done_ = true;
+    return;
   }
+  engine_.close_change();
+  engine_.save_clock();
+  engine_.database_.connection().execute("COMMIT");
   --engine_.depth_;
   done_ = true;
+  engine_.transaction_thread_ = std::thread::id();
+  std::set<std::string> changed = engine_.records_.take_changed();
+  try {
+    engine_.database_.anchor();
+  } catch (...) {
+    engine_.anchor_failed_ = true;
+    throw;
+  }
+  lock_.unlock();
+  if (!changed.empty() && !engine_.live_.empty()) engine_.live_.notify(changed);
 }
 
 Engine::Transaction::~Transaction() {
   if (done_) return;
   engine_.failed_ = true;
   if (--engine_.depth_ > 0) return;
+  engine_.transaction_thread_ = std::thread::id();
   engine_.building_.reset();
   engine_.stale_ = true;
   try {
     if (!sqlite3_get_autocommit(engine_.database_.connection().handle())) {
       engine_.database_.connection().execute("ROLLBACK");
     }
+    engine_.database_.scope() = {};  // views made in it are gone, too
     engine_.load();
   } catch (...) {
     // Stale: the next use of the store loads, or reports why it cannot.
@@ -271,14 +296,6 @@ std::optional<VersionedDocument> Engine::get(const Key& key) {
   return out;
 }
 
-std::optional<model::Json> Engine::get_document(const Key& key) {
-  std::lock_guard lock(mutex_);
-  if (stale_) load();
-  std::optional<Records::Row> row = records_.load(key.collection, key.id);
-  if (!row || !row->alive) return std::nullopt;
-  return parse_stored(row->doc);
-}
-
 bool Engine::remove(const Key& key) {
   check_key(key);
   Transaction transaction(*this);
@@ -293,46 +310,39 @@ bool Engine::remove(const Key& key) {
   return there;
 }
 
-std::vector<std::string> Engine::list(const std::string& collection) {
+void Engine::with_database(const std::function<void(Database&)>& work) {
+  std::lock_guard sync(sync_mutex_);
   std::lock_guard lock(mutex_);
-  if (stale_) load();
-  std::vector<std::string> ids;
-  auto num = records_.collection_num(collection);
-  if (!num) return ids;
-  Statement query(database_.connection().prepare(
-      "SELECT id FROM record WHERE collection = ? AND alive = 1 ORDER BY id"));
-  query.bind(*num);
-  while (query.step()) ids.emplace_back(query.text(0));
-  return ids;
+  require_no_transaction();
+  database_.connection();
+  work(database_);
 }
 
-void Engine::for_each(const std::string& collection,
-                      const std::function<bool(const std::string&, const model::Json&)>& visit) {
+void Engine::lock() {
+  std::lock_guard sync(sync_mutex_);
   std::lock_guard lock(mutex_);
-  if (stale_) load();
-  auto num = records_.collection_num(collection);
-  if (!num) return;
-  Statement query(database_.connection().prepare(
-      "SELECT id, doc FROM record WHERE collection = ? AND alive = 1 ORDER BY id"));
-  query.bind(*num);
-  while (query.step()) {
-    if (!visit(std::string(query.text(0)), parse_stored(query.text(1)))) return;
+  require_no_transaction();
+  if (!database_.is_open()) return;
+  database_.close();
+  identity_.reset();
+  records_.forget();
+}
+
+void Engine::unlock(const UserKey& key) {
+  std::lock_guard lock(mutex_);
+  if (database_.is_open()) return;
+  database_.open(key);
+  try {
+    open();
+  } catch (...) {
+    database_.close();
+    throw;
   }
 }
 
-std::vector<std::string> Engine::collections() {
+bool Engine::is_locked() {
   std::lock_guard lock(mutex_);
-  std::vector<std::string> names;
-  Statement query(database_.connection().prepare(
-      "SELECT name FROM collection c WHERE substr(name, 1, 1) <> '_' AND EXISTS "
-      "(SELECT 1 FROM record r WHERE r.collection = c.num AND alive = 1) ORDER BY name"));
-  while (query.step()) names.emplace_back(query.text(0));
-  return names;
-}
-
-void Engine::verify() {
-  std::lock_guard lock(mutex_);
-  database_.verify();
+  return !database_.is_open();
 }
 
 }  // namespace store

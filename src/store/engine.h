@@ -2,12 +2,15 @@
 
 // What is behind EncryptedLocalStore: local edits become change sets, change sets become records.
 
+#include <atomic>
 #include <mutex>
 #include <set>
+#include <thread>
 
 #include "src/base/hash.h"
 #include "src/crypto/keys.h"
 #include "src/model/clock.h"
+#include "src/store/live_query.h"
 #include "src/store/records.h"
 
 namespace holdfast::store {
@@ -18,6 +21,9 @@ struct Identity {
   crypto::BoxKey box;
   model::DeviceId id;  // follows from the signing key
 };
+
+void check_key(const Key& key);                  // throws Error(invalid_argument)
+model::Json parse_stored(std::string_view doc);  // throws Error(corrupt)
 
 enum class Received { applied, known, waiting };
 
@@ -53,7 +59,24 @@ class Engine {
   void for_each(const std::string& collection,
                 const std::function<bool(const std::string&, const model::Json&)>& visit);
   std::vector<std::string> collections();
-  void verify();
+  void verify(const Progress& progress);
+
+  // Queries: see EncryptedLocalStore.
+  void query(const std::string& sql, const std::vector<model::Json>& parameters,
+             const std::function<bool(const model::Json&)>& visit, std::set<std::string>* touched);
+  QueryPlan explain(const std::string& sql, const std::vector<model::Json>& parameters);
+  LiveQuery watch(const std::string& sql, const std::vector<model::Json>& parameters,
+                  LiveQuery::State::Callback callback);
+  bool create_index(const IndexInfo& index);
+  bool drop_index(const IndexInfo& index);
+  std::vector<IndexInfo> indexes();
+
+  // Keys: see EncryptedLocalStore.
+  void lock();
+  void unlock(const UserKey& key);
+  bool is_locked();
+  // Calls `work` with the database while nothing else uses it, outside of any transaction.
+  void with_database(const std::function<void(Database&)>& work);
 
   // Writes ops on one record whose writer's base was `context` (what it supersedes).
   void write(const Key& key, std::vector<model::Op> ops, const model::VersionVector* context);
@@ -70,12 +93,21 @@ class Engine {
   Records& records() { return records_; }
   Database& database() { return database_; }
   const base::Environment& environment() const { return environment_; }
-  const Identity& identity() const { return *identity_; }
+  const Identity& identity() const;  // until the store is locked
   const model::VersionVector& seen() const { return seen_; }
   std::recursive_mutex& mutex() { return mutex_; }
 
  private:
   void load();
+  void open();
+  bool in_own_transaction() const { return transaction_thread_ == std::this_thread::get_id(); }
+  // Calls `work` with a connection to read from, and its scope: beside the writer where it can.
+  template <typename Work>
+  auto read(Work work) {
+    if (in_own_transaction()) return work(database_.connection(), database_.scope());
+    Readers::Lease reader = database_.readers().lease();
+    return work(*reader->connection, reader->scope);
+  }
   void make_identity();
   void load_identity();
   void require_intact();
@@ -97,6 +129,9 @@ class Engine {
   model::Hlc saved_clock_;
   model::VersionVector seen_;
   int depth_ = 0;
+  std::atomic<std::thread::id> transaction_thread_;  // that holds the open transaction
+  LiveQueries live_;
+  bool anchor_failed_ = false;
   bool stale_ = false;  // what is in memory may not be what is in the file: load() first
   std::mutex sync_mutex_;
   std::set<model::DeviceId> waiting_;  // devices with change sets in the table of that name

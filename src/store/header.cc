@@ -1,40 +1,24 @@
 #include "src/store/header.h"
 
 #include "holdfast/error.h"
-#include "src/crypto/aead.h"
-#include "src/crypto/keys.h"
-#include "src/store/page_codec.h"
 
 namespace holdfast::store {
 namespace {
 
 constexpr std::string_view kMagic = "HOLDFAST";
-constexpr std::string_view kWrapContext = "holdfast key slot v1";
 constexpr std::size_t kMacBytes = 32;
-constexpr std::size_t kMaxSlots = 16;
 
-std::uint8_t kind_byte(UserKey::Kind kind) {
-  switch (kind) {
-    case UserKey::Kind::passphrase: return 1;
-    case UserKey::Kind::raw: return 2;
-    case UserKey::Kind::fernet: return 3;
-  }
-  return 0;
+crypto::Secret header_key(ByteView data_key, const base::Id16& database_id) {
+  return crypto::hkdf_sha256(data_key, database_id, base::view("holdfast store header v2"), 32);
 }
 
-crypto::Secret slot_key(ByteView secret, const base::Id16& database_id, std::string_view purpose) {
-  return crypto::hkdf_sha256(secret, database_id, base::view(purpose), 32);
-}
-
-base::Hash32 header_mac(ByteView page, ByteView data_key, const base::Id16& database_id) {
-  crypto::Secret key = slot_key(data_key, database_id, "holdfast store header v1");
+base::Hash32 header_mac(ByteView body, ByteView key) {
   base::Hash32 mac;
-  crypto_generichash(mac.data(), mac.size(), page.data(), page.size(), key.view().data(),
-                     key.size());
+  crypto_generichash(mac.data(), mac.size(), body.data(), body.size(), key.data(), key.size());
   return mac;
 }
 
-Bytes encode(const Header& header, ByteView data_key) {
+Bytes encode(const Header& header, ByteView mac_key) {
   base::Writer out;
   out.raw(base::view(kMagic));
   out.u8(kFormatVersion);
@@ -42,152 +26,205 @@ Bytes encode(const Header& header, ByteView data_key) {
   out.u32(kPageSize);
   out.raw(header.database_id);
   out.u64(header.generation);
+  out.u8(header.replaced_another ? 1 : 0);
+  const Checkpoint& checkpoint = header.checkpoint;
+  out.u64(checkpoint.number);
+  out.u64(checkpoint.pages);
+  out.raw(checkpoint.table);
+  out.u64(checkpoint.log_generation);
+  out.u64(checkpoint.log_frames);
+  out.raw(checkpoint.log_mac);
+  out.u64(checkpoint.position.commits);
+  out.raw(checkpoint.position.root);
+  out.sized(header.secrets_key);
   out.u8(static_cast<std::uint8_t>(header.slots.size()));
-  for (const KeySlot& slot : header.slots) {
-    base::Writer body;
-    body.u8(kind_byte(slot.kind));
-    body.raw(slot.public_key);
-    if (slot.kind == UserKey::Kind::passphrase) {
-      body.raw(slot.salt);
-      body.u32(slot.cost.passes);
-      body.u32(slot.cost.memory_kib);
-    }
-    body.sized(slot.wrapped);
-    out.sized(body.bytes());
-  }
+  for (const KeySlot& slot : header.slots) out.sized(encode(slot));
   Bytes page = out.take();
+  if (page.size() > kHeaderPage - kMacBytes || header.slots.size() > kMaxSlots) {
+    throw Error(ErrorCode::too_large, "the store has as many keys as it can have (" +
+                                          std::to_string(kMaxSlots) + "): remove one first");
+  }
   page.resize(kHeaderPage - kMacBytes);
-  base::Hash32 mac = header_mac(page, data_key, header.database_id);
+  base::Hash32 mac = header_mac(page, mac_key);
   page.insert(page.end(), mac.begin(), mac.end());
   return page;
 }
 
-enum class Parsed { ok, foreign, newer, damaged };
+enum class Parsed { ok, foreign, newer, older, damaged };
 
 // Nothing is trusted yet: the MAC can only be checked with the data key.
 Parsed parse(ByteView page, Header& header) try {
   base::Reader in(page, "a store's header");
   if (base::text(in.raw(kMagic.size())) != kMagic) return Parsed::foreign;
-  if (in.u8() > kFormatVersion) return Parsed::newer;
+  std::uint8_t version = in.u8();
+  if (version > kFormatVersion) return Parsed::newer;
+  if (version < kFormatVersion) return Parsed::older;
   if (in.u8() > kSuiteXaesGcm) return Parsed::newer;
   if (in.u32() != kPageSize) return Parsed::damaged;
   header.database_id = in.array<16>();
   header.generation = in.u64();
+  header.replaced_another = in.u8() != 0;
+  Checkpoint& checkpoint = header.checkpoint;
+  checkpoint.number = in.u64();
+  checkpoint.pages = in.u64();
+  checkpoint.table = in.array<kMacSize>();
+  checkpoint.log_generation = in.u64();
+  checkpoint.log_frames = in.u64();
+  checkpoint.log_mac = in.array<kMacSize>();
+  checkpoint.position.commits = in.u64();
+  checkpoint.position.root = in.array<kMacSize>();
+  header.secrets_key = base::to_bytes(in.sized());
   std::size_t count = in.u8();
   if (count == 0 || count > kMaxSlots) return Parsed::damaged;
-  for (std::size_t i = 0; i < count; ++i) {
-    base::Reader body(in.sized(), "a key slot");
-    std::uint8_t kind = body.u8();
-    if (kind < 1 || kind > 3) continue;  // of a later version: no key of ours opens it
-    KeySlot slot;
-    slot.kind = kind == 1   ? UserKey::Kind::passphrase
-                : kind == 2 ? UserKey::Kind::raw
-                            : UserKey::Kind::fernet;
-    slot.public_key = body.array<32>();
-    if (slot.kind == UserKey::Kind::passphrase) {
-      slot.salt = body.array<16>();
-      slot.cost.passes = body.u32();
-      slot.cost.memory_kib = body.u32();
-    }
-    slot.wrapped = base::to_bytes(body.sized());
-    header.slots.push_back(std::move(slot));
-  }
+  for (std::size_t i = 0; i < count; ++i) header.slots.push_back(decode_slot(in.sized()));
   return Parsed::ok;
 } catch (const Error&) {
   return Parsed::damaged;
 }
 
-std::optional<crypto::Secret> open_slot(const KeySlot& slot, const UserKey& key,
-                                        const base::Id16& database_id) {
-  if (slot.kind != key.kind()) return std::nullopt;
-  crypto::Secret secret = slot.kind == UserKey::Kind::passphrase
-                              ? crypto::argon2id(key.secret().view(), slot.salt, slot.cost)
-                              : key.secret().copy();
-  crypto::Secret wrap = slot_key(secret.view(), database_id, "holdfast slot wrap v1");
-  return crypto::open_committing(wrap.view(), kWrapContext, slot.wrapped);
+// One of the two pages, as far as it can be read without a key.
+struct Candidate {
+  std::size_t place;
+  Bytes page;
+  Header header;
+};
+
+bool authentic(const Candidate& candidate, const crypto::Secret& data_key) {
+  crypto::Secret key = header_key(data_key.view(), candidate.header.database_id);
+  ByteView page = candidate.page;
+  return crypto::equal(header_mac(page.first(kHeaderPage - kMacBytes), key.view()),
+                       page.last(kMacBytes));
+}
+
+std::vector<Candidate> read_candidates(base::File& file, const std::string& path) {
+  std::vector<Candidate> out;
+  bool seen[5] = {};
+  for (std::size_t place = 0; place < kHeaderPages; ++place) {
+    Candidate one{place, Bytes(kHeaderPage), {}};
+    if (file.read(place * kHeaderPage, one.page) != one.page.size()) continue;
+    Parsed parsed = parse(one.page, one.header);
+    seen[static_cast<int>(parsed)] = true;
+    if (parsed == Parsed::ok) out.push_back(std::move(one));
+  }
+  auto any = [&](Parsed parsed) { return seen[static_cast<int>(parsed)]; };
+  if (!out.empty()) return out;
+  if (any(Parsed::newer)) {
+    throw Error(ErrorCode::newer_version,
+                path + " was written by a newer version of Holdfast: update this app");
+  }
+  if (any(Parsed::older)) {
+    throw Error(ErrorCode::not_a_store,
+                path +
+                    " was written by a Holdfast from before its first release: sync its vault "
+                    "to a new store");
+  }
+  if (any(Parsed::damaged)) {
+    throw Error(ErrorCode::corrupt, path + ": both headers are damaged: restore a backup");
+  }
+  throw Error(ErrorCode::not_a_store, path + " is not a Holdfast store");
 }
 
 }  // namespace
 
-KeySlot make_slot(const UserKey& key, const base::Id16& database_id, ByteView data_key,
-                  crypto::Argon2Cost cost, base::Random& random) {
-  KeySlot slot;
-  slot.kind = key.kind();
-  crypto::Secret secret = key.secret().copy();
-  if (slot.kind == UserKey::Kind::passphrase) {
-    random.fill(slot.salt);
-    slot.cost = cost;
-    secret = crypto::argon2id(key.secret().view(), slot.salt, cost);
+namespace {
+
+Unlocked choose(const std::vector<Candidate>& candidates, crypto::Secret data_key,
+                const std::optional<base::Id16>& slot_id, const std::string& path) {
+  const Candidate* best = nullptr;
+  std::size_t whole = 0;
+  for (const Candidate& candidate : candidates) {
+    if (!authentic(candidate, data_key)) continue;
+    ++whole;
+    if (!best || best->header.generation < candidate.header.generation) best = &candidate;
   }
-  crypto::Secret box = slot_key(secret.view(), database_id, "holdfast slot box v1");
-  slot.public_key = crypto::BoxKey(box.view()).public_key();
-  crypto::Secret wrap = slot_key(secret.view(), database_id, "holdfast slot wrap v1");
-  slot.wrapped = crypto::seal_committing(wrap.view(), kWrapContext, data_key, random);
-  return slot;
+  std::optional<std::size_t> slot;
+  for (std::size_t i = 0; best && slot_id && i < best->header.slots.size(); ++i) {
+    if (best->header.slots[i].id == *slot_id) slot = i;
+  }
+  // A key that only the older copy still has is on its way out.
+  if (!best || (slot_id && !slot)) {
+    throw Error(ErrorCode::wrong_key, "that passphrase or key does not open " + path);
+  }
+  bool uneven = whole < kHeaderPages || candidates[0].page != candidates[1].page;
+  return {best->header, std::move(data_key), 1 - best->place, uneven, slot};
 }
 
-void write_header(base::File& file, const Header& header, ByteView data_key) {
-  Bytes page = encode(header, data_key);
-  for (std::size_t place = 0; place < kHeaderPages; ++place) {
-    file.write(place * kHeaderPage, page);
-    file.sync();
-  }
-}
+}  // namespace
 
 Unlocked unlock(base::File& file, const UserKey& key, const std::string& path) {
-  std::vector<Header> headers;
-  std::vector<Bytes> pages;
-  bool foreign = true;
-  bool newer = false;
-  for (std::size_t place = 0; place < kHeaderPages; ++place) {
-    Bytes page(kHeaderPage);
-    Header header;
-    if (file.read(place * kHeaderPage, page) != page.size()) continue;
-    Parsed parsed = parse(page, header);
-    if (parsed != Parsed::foreign) foreign = false;
-    if (parsed == Parsed::newer) newer = true;
-    if (parsed != Parsed::ok) continue;
-    headers.push_back(std::move(header));
-    pages.push_back(std::move(page));
-  }
-  if (headers.empty()) {
-    if (foreign) throw Error(ErrorCode::not_a_store, path + " is not a Holdfast store");
-    if (newer) {
-      throw Error(ErrorCode::newer_version,
-                  path + " was written by a newer version of Holdfast: update this app");
-    }
-    throw Error(ErrorCode::corrupt, path + ": both headers are damaged: restore a backup");
-  }
-  std::optional<Unlocked> best;
-  bool opened = false;
+  if (key.kind() == UserKey::Kind::exported) return unlock_with(file, key.secret().view(), path);
+  std::vector<Candidate> candidates = read_candidates(file, path);
   std::optional<Error> refused;  // a slot whose cost is outside the safe range
-  for (std::size_t i = 0; i < headers.size(); ++i) {
-    if (i > 0 && pages[i] == pages[0]) continue;  // the two copies usually agree
-    for (const KeySlot& slot : headers[i].slots) {
+  bool changed = false;          // a slot opened, but what is around it is not what it was
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    if (i > 0 && candidates[i].page == candidates[0].page) continue;
+    for (const KeySlot& slot : candidates[i].header.slots) {
       std::optional<crypto::Secret> data_key;
       try {
-        data_key = open_slot(slot, key, headers[i].database_id);
+        data_key = open_slot(slot, key, candidates[i].header.database_id);
       } catch (const Error& error) {
         if (error.code() != ErrorCode::corrupt) throw;
         refused = error;
       }
-      if (!data_key || data_key->size() != 32) continue;
-      opened = true;
-      ByteView page = pages[i];
-      base::Hash32 mac =
-          header_mac(page.first(kHeaderPage - kMacBytes), data_key->view(), headers[i].database_id);
-      if (!crypto::equal(mac, page.last(kMacBytes))) continue;
-      if (best && best->header.generation >= headers[i].generation) continue;
-      best.emplace(Unlocked{headers[i], std::move(*data_key)});
-      break;
+      if (!data_key) continue;
+      if (authentic(candidates[i], *data_key)) {
+        return choose(candidates, std::move(*data_key), slot.id, path);
+      }
+      changed = true;
     }
   }
-  if (best) return std::move(*best);
-  if (opened) {
+  if (changed) {
     throw Error(ErrorCode::corrupt, path + ": the header was changed: restore a backup");
   }
   if (refused) throw *refused;
   throw Error(ErrorCode::wrong_key, "that passphrase or key does not open " + path);
+}
+
+Unlocked unlock_with(base::File& file, ByteView data_key, const std::string& path) {
+  return choose(read_candidates(file, path), crypto::Secret(data_key), std::nullopt, path);
+}
+
+HeaderPages::HeaderPages(base::File& file, Header header, ByteView data_key, std::size_t stale)
+    : file_(file),
+      header_(std::move(header)),
+      mac_key_(header_key(data_key, header_.database_id)),
+      stale_(stale) {}
+
+// The older place first, so that a torn write leaves the newer one whole. What the last update
+// wrote second must be durable before the first is touched: the callers see to it.
+void HeaderPages::write(const Header& next) {
+  Bytes page = encode(next, mac_key_.view());
+  file_.write(stale_ * kHeaderPage, page);
+  file_.sync();
+  file_.write((1 - stale_) * kHeaderPage, page);
+  header_ = next;
+}
+
+void HeaderPages::set_slots(std::vector<KeySlot> slots) {
+  Header next = header_;
+  ++next.generation;
+  next.slots = std::move(slots);
+  write_twice(next);
+}
+
+void HeaderPages::set_replaced_another(bool value) {
+  Header next = header_;
+  ++next.generation;
+  next.replaced_another = value;
+  write_twice(next);
+}
+
+void HeaderPages::write_twice(const Header& next) {
+  file_.sync();
+  write(next);
+  file_.sync();
+}
+
+void HeaderPages::set_checkpoint(const Checkpoint& checkpoint) {
+  Header next = header_;
+  ++next.generation;
+  next.checkpoint = checkpoint;
+  write(next);
 }
 
 }  // namespace holdfast::store

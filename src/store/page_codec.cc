@@ -1,6 +1,5 @@
 #include "src/store/page_codec.h"
 
-#include <openssl/evp.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -10,7 +9,7 @@
 namespace holdfast::store {
 namespace {
 
-constexpr std::size_t kReaders = 32;
+constexpr std::size_t kContexts = 32;
 constexpr std::size_t kSuffixSize = crypto::Xaes::kNonceSize - crypto::Xaes::kPrefixSize;
 constexpr std::size_t kPool = 128 * kSuffixSize;
 
@@ -19,15 +18,29 @@ crypto::Secret subkey(ByteView data_key, const base::Id16& id, const char* purpo
   return crypto::hkdf_sha256(data_key, id, base::view(purpose), size);
 }
 
+Mac keyed_hash(ByteView message, const crypto::Secret& key) {
+  Mac out;
+  crypto_generichash(out.data(), out.size(), message.data(), message.size(), key.view().data(),
+                     key.size());
+  return out;
+}
+
 }  // namespace
+
+Mac tag_of(const std::uint8_t* sealed_page) {
+  Mac tag;
+  std::memcpy(tag.data(), sealed_page + kPageSize - kMacSize, kMacSize);
+  return tag;
+}
 
 PageCodec::PageCodec(ByteView data_key, const base::Id16& database_id,
                      std::shared_ptr<base::Random> random)
     : database_id_(database_id),
       random_(std::move(random)),
       pages_(subkey(data_key, database_id, "holdfast store pages v1", 32).view()),
-      mask_key_(subkey(data_key, database_id, "holdfast store mask v1", 64)),
-      chain_key_(subkey(data_key, database_id, "holdfast store chain v1", 32)) {
+      mask_(subkey(data_key, database_id, "holdfast store mask v1", 64).view()),
+      chain_key_(subkey(data_key, database_id, "holdfast store chain v1", 32)),
+      table_key_(subkey(data_key, database_id, "holdfast store root v1", 32)) {
   renew();
 }
 
@@ -42,8 +55,8 @@ void PageCodec::renew() {
   process_ = ::getpid();
 }
 
-std::array<std::uint8_t, 22> PageCodec::aad(std::uint32_t page) const {
-  std::array<std::uint8_t, 22> out{kFormatVersion, kSuiteXaesGcm};
+PageCodec::Aad PageCodec::aad(std::uint32_t page) const {
+  Aad out{kFormatVersion, kSuiteXaesGcm};
   std::memcpy(out.data() + 2, database_id_.data(), database_id_.size());
   for (int i = 0; i < 4; ++i)
     out[18 + static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(page >> (8 * i));
@@ -69,68 +82,48 @@ bool PageCodec::seal(std::uint32_t page, const std::uint8_t* plain, std::uint8_t
   return true;
 }
 
-bool PageCodec::open(std::uint32_t page, const std::uint8_t* sealed, std::uint8_t* out) {
+crypto::Secret PageCodec::derive(ByteView prefix) {
   std::lock_guard lock(mutex_);
+  return pages_.derive(prefix);
+}
+
+void PageCodec::mask(std::uint64_t offset, std::uint32_t page, std::span<std::uint8_t> blocks) {
+  std::lock_guard lock(mutex_);
+  mask_.encrypt(offset, page, blocks);
+}
+
+void PageCodec::unmask(std::uint64_t offset, std::uint32_t page, std::span<std::uint8_t> blocks) {
+  std::lock_guard lock(mutex_);
+  mask_.decrypt(offset, page, blocks);
+}
+
+Mac PageCodec::chain_mac(ByteView message) const { return keyed_hash(message, chain_key_); }
+Mac PageCodec::table_mac(ByteView message) const { return keyed_hash(message, table_key_); }
+
+bool PageOpener::open(std::uint32_t page, const std::uint8_t* sealed, std::uint8_t* out) {
   ByteView nonce{sealed + kPlainSize, crypto::Xaes::kNonceSize};
   ByteView tag{sealed + kPlainSize + crypto::Xaes::kNonceSize, crypto::kTagSize};
-  crypto::Gcm& gcm = reader(nonce.first(crypto::Xaes::kPrefixSize));
-  bool ok =
-      gcm.open(nonce.subspan(crypto::Xaes::kPrefixSize), aad(page), {sealed, kPlainSize}, tag, out);
+  crypto::Gcm& gcm = context(nonce.first(crypto::Xaes::kPrefixSize));
+  bool ok = gcm.open(nonce.subspan(crypto::Xaes::kPrefixSize), codec_->aad(page),
+                     {sealed, kPlainSize}, tag, out);
   std::memset(out + kPlainSize, 0, kReserved);
   return ok;
 }
 
-crypto::Gcm& PageCodec::reader(ByteView prefix) {
-  for (Reader& reader : readers_) {
-    if (std::equal(prefix.begin(), prefix.end(), reader.prefix.begin())) return reader.gcm;
+crypto::Gcm& PageOpener::context(ByteView prefix) {
+  auto fits = [&](const Context& one) {
+    return std::memcmp(prefix.data(), one.prefix.data(), prefix.size()) == 0;
+  };
+  if (last_ < contexts_.size() && fits(contexts_[last_])) return contexts_[last_].gcm;
+  for (last_ = 0; last_ < contexts_.size(); ++last_) {
+    if (fits(contexts_[last_])) return contexts_[last_].gcm;
   }
-  Reader fresh{{}, crypto::Gcm(pages_.derive(prefix).view())};
+  Context fresh{{}, crypto::Gcm(codec_->derive(prefix).view())};
   std::copy(prefix.begin(), prefix.end(), fresh.prefix.begin());
-  if (readers_.size() < kReaders) return readers_.emplace_back(std::move(fresh)).gcm;
-  next_reader_ = (next_reader_ + 1) % kReaders;
-  readers_[next_reader_] = std::move(fresh);
-  return readers_[next_reader_].gcm;
-}
-
-void PageCodec::mask(std::uint64_t offset, std::uint32_t page, std::span<std::uint8_t> blocks) {
-  xts(true, offset, page, blocks);
-}
-
-void PageCodec::unmask(std::uint64_t offset, std::uint32_t page, std::span<std::uint8_t> blocks) {
-  xts(false, offset, page, blocks);
-}
-
-void PageCodec::xts(bool encrypt, std::uint64_t offset, std::uint32_t page,
-                    std::span<std::uint8_t> blocks) {
-  std::lock_guard lock(mutex_);
-  std::uint8_t tweak[16] = {};
-  for (int i = 0; i < 8; ++i) tweak[i] = static_cast<std::uint8_t>(offset >> (8 * i));
-  for (int i = 0; i < 4; ++i) tweak[8 + i] = static_cast<std::uint8_t>(page >> (8 * i));
-  static const EVP_CIPHER* cipher = EVP_CIPHER_fetch(nullptr, "AES-256-XTS", nullptr);
-  std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_free)> context(EVP_CIPHER_CTX_new(),
-                                                                          EVP_CIPHER_CTX_free);
-  int n = 0;
-  if (!context ||
-      EVP_CipherInit_ex2(context.get(), cipher, mask_key_.view().data(), tweak, encrypt, nullptr) !=
-          1 ||
-      EVP_CipherUpdate(context.get(), blocks.data(), &n, blocks.data(),
-                       static_cast<int>(blocks.size())) != 1) {
-    throw std::bad_alloc();
-  }
-}
-
-Mac PageCodec::mac(ByteView message) const {
-  Mac out;
-  crypto_generichash(out.data(), out.size(), message.data(), message.size(),
-                     chain_key_.view().data(), chain_key_.size());
-  return out;
-}
-
-std::uint64_t PageCodec::random_generation() {
-  auto bytes = random_->array<8>();
-  std::uint64_t out = 0;
-  std::memcpy(&out, bytes.data(), bytes.size());
-  return out >> 8;  // room to count up
+  if (contexts_.size() < kContexts) return contexts_.emplace_back(std::move(fresh)).gcm;
+  last_ = next_ = (next_ + 1) % kContexts;
+  contexts_[last_] = std::move(fresh);
+  return contexts_[last_].gcm;
 }
 
 }  // namespace holdfast::store

@@ -3,12 +3,9 @@
 #include <cstring>
 
 #include "holdfast/error.h"
-#include "src/store/header.h"
 
 namespace holdfast::store {
 namespace {
-
-constexpr std::uint64_t kStart = kHeaderPages * kHeaderPage;
 
 [[noreturn]] void damaged(std::uint64_t page, const char* how) {
   throw Error(ErrorCode::corrupt, "page " + std::to_string(page) + " of the store " + how +
@@ -17,12 +14,14 @@ constexpr std::uint64_t kStart = kHeaderPages * kHeaderPage;
 
 }  // namespace
 
-std::uint64_t PageFile::size() {
-  std::uint64_t size = file_->size();
-  return size <= kStart ? 0 : (size - kStart) / kPageSize * kPageSize;
-}
+PageFile::PageFile(base::File& file, PageCodec& codec, HeaderPages& header)
+    : file_(file),
+      codec_(codec),
+      header_(header),
+      table_(file, codec, header.header().checkpoint) {}
 
-bool PageFile::read(std::uint64_t offset, std::span<std::uint8_t> out, bool raw) {
+bool PageFile::read(PageOpener& opener, std::uint64_t offset, std::span<std::uint8_t> out,
+                    bool raw) const {
   std::uint64_t index = offset / kPageSize;
   std::size_t at = static_cast<std::size_t>(offset % kPageSize);
   std::array<std::uint8_t, kPageSize> sealed;
@@ -30,18 +29,23 @@ bool PageFile::read(std::uint64_t offset, std::span<std::uint8_t> out, bool raw)
   if (at + out.size() > kPageSize) {
     throw Error(ErrorCode::io, "SQLite read across two pages, which Holdfast does not know");
   }
-  if (file_->read(kStart + index * kPageSize, sealed) != kPageSize) {
+  if (table_.pages() == 0) {
     std::fill(out.begin(), out.end(), std::uint8_t{0});
-    if (size() == 0) return false;
+    return false;
+  }
+  if (index >= table_.pages() || file_.read(PageTable::offset_of(index), sealed) != kPageSize) {
     damaged(index + 1, "is missing");
   }
-  if (raw && out.size() == kPageSize) {
+  bool whole = out.size() == kPageSize;
+  if (raw && whole) {
     std::memcpy(out.data(), sealed.data(), kPageSize);
     return true;
   }
-  bool whole = out.size() == kPageSize;
+  if (tag_of(sealed.data()) != table_.tag(index)) {
+    damaged(index + 1, "is another than the last checkpoint left (changed, or an older version)");
+  }
   std::uint8_t* target = whole ? out.data() : plain.data();
-  if (!codec_.open(static_cast<std::uint32_t>(index + 1), sealed.data(), target)) {
+  if (!opener.open(static_cast<std::uint32_t>(index + 1), sealed.data(), target)) {
     damaged(index + 1, "fails authentication");
   }
   if (!whole) {
@@ -56,47 +60,48 @@ void PageFile::write(std::uint64_t offset, ByteView page, bool raw) {
   if (offset % kPageSize != 0 || page.size() != kPageSize) {
     throw Error(ErrorCode::io, "SQLite wrote a part of a page, which Holdfast does not know");
   }
-  std::uint64_t pages = size() / kPageSize;
-  if (index > pages) fill(pages, index);
+  fill(index);
   if (raw) {
-    file_->write(kStart + offset, page);
+    put(index, page.data());
   } else {
-    seal_and_write(static_cast<std::uint32_t>(index + 1), page.data());
+    seal_and_put(index, page.data());
   }
 }
 
+// The file keeps its length until the header says that the pages are gone.
 void PageFile::truncate(std::uint64_t size) {
-  std::uint64_t pages = this->size() / kPageSize;
-  std::uint64_t wanted = size / kPageSize;
-  if (wanted > pages) {
-    fill(pages, wanted);
-  } else {
-    file_->truncate(kStart + wanted * kPageSize);
-  }
+  fill(size / kPageSize);
+  table_.resize(size / kPageSize);
 }
 
-void PageFile::verify() {
-  std::uint64_t pages = size() / kPageSize;
-  std::array<std::uint8_t, kPageSize> page;
-  for (std::uint64_t index = 0; index < pages; ++index) {
-    static_cast<void>(read(index * kPageSize, page, false));
-  }
-  crypto::wipe(page);
+void PageFile::sync(const Checkpoint& log) {
+  Checkpoint next = log;
+  next.number = header_.header().checkpoint.number;
+  next.pages = table_.pages();
+  next.table = header_.header().checkpoint.table;
+  if (table_.changed()) next.table = table_.write(++next.number);
+  file_.sync();
+  header_.set_checkpoint(next);
+  std::uint64_t size = PageTable::file_size(table_.pages());
+  if (file_.size() > size) file_.truncate(size);
 }
 
-void PageFile::fill(std::uint64_t from_page, std::uint64_t to_page) {
+void PageFile::fill(std::uint64_t to_page) {
   static constexpr std::array<std::uint8_t, kPageSize> kEmpty{};
-  for (std::uint64_t index = from_page; index < to_page; ++index) {
-    seal_and_write(static_cast<std::uint32_t>(index + 1), kEmpty.data());
-  }
+  while (table_.pages() < to_page) seal_and_put(table_.pages(), kEmpty.data());
 }
 
-void PageFile::seal_and_write(std::uint32_t page, const std::uint8_t* plain) {
+void PageFile::put(std::uint64_t index, const std::uint8_t* sealed) {
+  file_.write(PageTable::offset_of(index), {sealed, kPageSize});
+  table_.set(index, tag_of(sealed));
+}
+
+void PageFile::seal_and_put(std::uint64_t index, const std::uint8_t* plain) {
   std::array<std::uint8_t, kPageSize> sealed;
-  if (!codec_.seal(page, plain, sealed.data())) {
+  if (!codec_.seal(static_cast<std::uint32_t>(index + 1), plain, sealed.data())) {
     throw Error(ErrorCode::io, "SQLite used bytes of a page that are reserved for its seal");
   }
-  file_->write(kStart + std::uint64_t{page - 1} * kPageSize, sealed);
+  put(index, sealed.data());
 }
 
 }  // namespace holdfast::store

@@ -86,6 +86,7 @@ model::Record decode(const Records::Row& row, model::DeviceTable& devices) {
 void Records::apply(const model::ChangeSet& change, const model::Op* first, const model::Op* last) {
   const std::string& collection = first->collection;
   const std::string& id = first->record;
+  if (changed_.empty() || *changed_.rbegin() != collection) changed_.insert(collection);
   std::optional<Row> row = load(collection, id);
   if (!row && last - first == 1 && first->kind == model::OpKind::set && first->path.empty()) {
     // The commonest write by far: a new record, whole.
@@ -152,6 +153,7 @@ void Records::render_conflicts_again() {
     while (query.step()) records.emplace_back(query.text(0), query.text(1));
   }
   for (const auto& [collection, id] : records) {
+    changed_.insert(collection);
     Row row = load(collection, id).value();
     model::Record record = decode(row, *this);
     save_state(std::move(row), collection, id, record);
@@ -249,10 +251,16 @@ const model::DeviceId& Records::id_of(std::uint64_t index) {
   return devices_[index];
 }
 
-void Records::forget_caches() {
+void Records::forget() {
+  changed_.clear();
   collections_.clear();
   devices_.clear();
   device_nums_.clear();
+  policies_.clear();
+}
+
+void Records::forget_caches() {
+  forget();
   set_cached_policies();
 }
 

@@ -39,13 +39,16 @@ class Records : public model::DeviceTable {
   Strategy strategy(const std::string& collection, const std::string& path) const;
 
   std::optional<std::int64_t> collection_num(std::string_view name);
-  void forget_caches();  // after a rollback
+  void forget_caches();  // after a rollback; reads the policies again
+  void forget();         // all that is in memory
+  std::int64_t add_collection(const std::string& name);
+  // The collections that apply() changed since this was last called.
+  std::set<std::string> take_changed() { return std::exchange(changed_, {}); }
 
   std::uint64_t index_of(const model::DeviceId& device) override;
   const model::DeviceId& id_of(std::uint64_t index) override;
 
  private:
-  std::int64_t add_collection(const std::string& name);
   void save(const Row& row, std::int64_t collection, std::string_view id);
   void save_state(Row row, const std::string& collection, std::string_view id,
                   const model::Record& record);
@@ -59,6 +62,7 @@ class Records : public model::DeviceTable {
   };
 
   Database& database_;
+  std::set<std::string> changed_;
   std::map<std::string, std::int64_t, std::less<>> collections_;
   std::map<std::string, std::vector<Rule>, std::less<>> policies_;
   std::vector<model::DeviceId> devices_;

@@ -3,6 +3,8 @@
 #include "holdfast/error.h"
 #include "src/base/environment.h"
 #include "src/crypto/kdf.h"
+#include "src/crypto/recovery_code.h"
+#include "src/store/exported_key.h"
 
 namespace holdfast {
 
@@ -32,6 +34,27 @@ UserKey UserKey::fernet(std::string_view key) {
   return {Kind::fernet, std::make_shared<crypto::Secret>(std::move(*secret))};
 }
 
+UserKey UserKey::recovery_code(std::string_view code) {
+  std::optional<crypto::Secret> secret = crypto::parse_recovery_code(code);
+  if (!secret) {
+    throw Error(ErrorCode::invalid_argument,
+                "that is no recovery code: check it letter by letter against the paper");
+  }
+  return {Kind::recovery_code, std::make_shared<crypto::Secret>(std::move(*secret))};
+}
+
+UserKey UserKey::callback(Lookup lookup) {
+  if (!lookup) throw Error(ErrorCode::invalid_argument, "the callback is empty");
+  UserKey key(Kind::callback, std::make_shared<crypto::Secret>());
+  key.lookup_ = std::move(lookup);
+  return key;
+}
+
+UserKey UserKey::exported(std::string_view text, std::string_view password) {
+  return {Kind::exported,
+          std::make_shared<crypto::Secret>(store::open_exported_key(text, password))};
+}
+
 UserKey UserKey::from_key_file(std::span<const std::uint8_t> contents) {
   if (contents.size() == 32) return raw(contents);
   if (!contents.empty() && contents.back() == '\n') contents = contents.first(contents.size() - 1);
@@ -39,6 +62,24 @@ UserKey UserKey::from_key_file(std::span<const std::uint8_t> contents) {
   if (contents.size() == 44) return fernet(base::text(contents));
   throw Error(ErrorCode::invalid_argument,
               "the key file must hold 32 raw bytes or a Fernet key (44 characters)");
+}
+
+const char* key_kind_name(UserKey::Kind kind) noexcept {
+  switch (kind) {
+    case UserKey::Kind::passphrase: return "passphrase";
+    case UserKey::Kind::raw: return "raw";
+    case UserKey::Kind::fernet: return "fernet";
+    case UserKey::Kind::recovery_code: return "recovery_code";
+    case UserKey::Kind::callback: return "callback";
+    case UserKey::Kind::exported: return "exported";
+  }
+  return "unknown";
+}
+
+std::string generate_recovery_code() {
+  crypto::Secret secret(crypto::kRecoverySecretSize);
+  base::system_random()->fill(secret.span());
+  return crypto::recovery_text(secret.view());
 }
 
 std::string generate_fernet_key() {

@@ -11,7 +11,8 @@ namespace {
 constexpr std::size_t kPlaceSize = 512;  // of one header: a sector, so that one torn write hits one
 constexpr std::size_t kFirstFrame = 2 * kPlaceSize;
 constexpr std::size_t kDiskFrame = WalFile::kFrame + 8 + kMacSize;
-constexpr std::size_t kHeaderOnDisk = WalFile::kHeader + 8 + kMacSize;
+constexpr std::size_t kHeaderBody = WalFile::kHeader + 8 + 8 + 8 + kMacSize;
+constexpr std::size_t kHeaderOnDisk = kHeaderBody + kMacSize;
 constexpr std::uint8_t kHeaderLabel = 'H';
 constexpr std::uint8_t kFrameLabel = 'F';
 constexpr std::size_t kMaskedAt = 8;  // salts and checksums: one AES block of a frame header
@@ -41,6 +42,7 @@ struct WalFile::OnDisk {
   const std::uint8_t* page() const { return bytes + kFrameHeader; }
   ByteView tag() const { return {bytes + kFrame - kMacSize, kMacSize}; }
   std::uint32_t page_number() const { return big_endian(bytes); }
+  bool commits() const { return big_endian(bytes + 4) != 0; }
   std::uint64_t durable() const { return little_endian(bytes + kFrame); }
   Mac mac() const {
     Mac out;
@@ -49,9 +51,9 @@ struct WalFile::OnDisk {
   }
 };
 
-WalFile::WalFile(std::unique_ptr<base::File> file, PageCodec& codec)
+WalFile::WalFile(std::unique_ptr<base::File> file, PageCodec& codec, const Checkpoint& checkpoint)
     : file_(std::move(file)), codec_(codec) {
-  scan();
+  scan(checkpoint);
 }
 
 std::uint64_t WalFile::size() const {
@@ -68,7 +70,7 @@ Mac WalFile::frame_mac(std::uint64_t generation, std::size_t index, std::uint64_
   message.raw(masked_header);
   message.raw(tag);
   message.raw(before);
-  return codec_.mac(message.bytes());
+  return codec_.chain_mac(message.bytes());
 }
 
 bool WalFile::check(const OnDisk& frame, std::uint64_t generation, std::size_t index,
@@ -82,25 +84,46 @@ Mac WalFile::header_mac(std::size_t place, ByteView body) const {
   message.u8(kHeaderLabel);
   message.u8(static_cast<std::uint8_t>(place));
   message.raw(body);
-  return codec_.mac(message.bytes());
+  return codec_.chain_mac(message.bytes());
 }
 
 bool WalFile::load_header(std::size_t place) {
   std::array<std::uint8_t, kHeaderOnDisk> bytes;
   if (file_->read(place * kPlaceSize, bytes) != bytes.size()) return false;
-  ByteView body = ByteView(bytes).first(kHeader + 8);
-  if (!crypto::equal(header_mac(place, body), ByteView(bytes).last(kMacSize))) return false;
-  std::uint64_t generation = little_endian(bytes.data() + kHeader);
+  ByteView body = ByteView(bytes).first(kHeaderBody);
+  Mac mac = header_mac(place, body);
+  if (!crypto::equal(mac, ByteView(bytes).last(kMacSize))) return false;
+  base::Reader in(body.subspan(kHeader), "the log's header");
+  std::uint64_t generation = in.u64();
   if (has_header_ && generation <= generation_) return false;
   has_header_ = true;
   place_ = place;
+  header_mac_ = mac;
   generation_ = generation;
+  continues_ = in.u64();
+  base_.commits = in.u64();
+  base_.root = in.array<kMacSize>();
   std::memcpy(header_.data(), bytes.data(), kHeader);
   codec_.unmask(place * kPlaceSize, 0, header_);
   return true;
 }
 
-void WalFile::scan() {
+// Either the log that the last checkpoint copied from, not reset yet, or one that was begun after
+// it.
+void WalFile::check_continues(const Checkpoint& checkpoint) const {
+  bool copied = generation_ == checkpoint.log_generation;
+  if (copied) {
+    if (frames_.size() < checkpoint.log_frames ||
+        (checkpoint.log_frames > 0 &&
+         frames_[checkpoint.log_frames - 1].mac != checkpoint.log_mac)) {
+      damaged("it is older than the store, or was cut short");
+    }
+  } else if (generation_ < checkpoint.log_generation || continues_ != checkpoint.number) {
+    damaged("it is older than the store, or another's");
+  }
+}
+
+void WalFile::scan(const Checkpoint& checkpoint) {
   std::uint64_t size = file_->size();
   std::size_t count =
       size < kFirstFrame ? 0 : static_cast<std::size_t>((size - kFirstFrame) / kDiskFrame);
@@ -109,24 +132,27 @@ void WalFile::scan() {
   if (!has_header_) {
     // A header is synced before the first frame: without frames, none was ever complete.
     if (count > 0) damaged("its header");
+    generation_ = checkpoint.log_generation;
+    base_ = checkpoint.position;
     return;
   }
+  PageOpener opener(codec_);
   auto frame = std::make_unique<OnDisk>();
   std::array<std::uint8_t, kPageSize> plain;
   std::size_t index = 0;
   for (; index < count; ++index) {
     file_->read(frame_offset(index), frame->bytes);
     if (!check(*frame, generation_, index, mac_before(index)) ||
-        !codec_.open(frame->page_number(), frame->page(), plain.data())) {
+        !opener.open(frame->page_number(), frame->page(), plain.data())) {
       break;
     }
-    Frame known{frame->page_number(), {}, frame->mac()};
-    std::memcpy(known.tag.data(), frame->tag().data(), kMacSize);
-    frames_.push_back(known);
+    frames_.push_back(
+        {frame->page_number(), frame->commits(), tag_of(frame->page()), frame->mac()});
     durable_ = frame->durable();
   }
   crypto::wipe(plain);
   check_lost_frames(index, count);
+  check_continues(checkpoint);
   make_durable();
 }
 
@@ -143,7 +169,8 @@ void WalFile::make_durable() {
     file_->read(frame_offset(index), frame->bytes);
     file_->write(frame_offset(index), frame->bytes);
   }
-  sync();
+  sync_file();
+  synced();
 }
 
 // Frames behind the first bad one may be leftovers of older generations or of a write that a power
@@ -157,12 +184,13 @@ void WalFile::check_lost_frames(std::size_t first_bad, std::size_t count) {
     if (frame->durable() > first_bad && check(*frame, generation_, index, before)) {
       damaged("frame " + std::to_string(first_bad));
     }
-    if (check(*frame, generation_ + 1, index, index == 0 ? Mac{} : before)) damaged("its header");
+    if (index > 0 && check(*frame, generation_ + 1, index, before)) damaged("its header");
     before = frame->mac();
   }
 }
 
-bool WalFile::read(std::uint64_t offset, std::span<std::uint8_t> out, bool raw) {
+bool WalFile::read(PageOpener& opener, std::uint64_t offset, std::span<std::uint8_t> out,
+                   bool raw) const {
   if (offset + out.size() > size()) {
     std::fill(out.begin(), out.end(), std::uint8_t{0});
     return false;
@@ -174,29 +202,61 @@ bool WalFile::read(std::uint64_t offset, std::span<std::uint8_t> out, bool raw) 
   }
   std::size_t index = static_cast<std::size_t>((offset - kHeader) / kFrame);
   std::size_t at = static_cast<std::size_t>((offset - kHeader) % kFrame);
+  const Frame& known = frames_[index];
 
-  auto frame = std::make_unique<OnDisk>();
-  if (file_->read(frame_offset(index), frame->bytes) != kDiskFrame) damaged("it was cut short");
   bool whole = at == 0 && out.size() == kFrame;
   if (whole || at + out.size() <= kFrameHeader) {
-    codec_.unmask(frame_offset(index), frame->page_number(), {frame->bytes + kMaskedAt, 16});
-    std::memcpy(out.data(), frame->bytes + at, std::min(out.size(), kFrameHeader - at));
+    FrameHeader header;
+    if (file_->read(frame_offset(index), header) != header.size()) damaged("it was cut short");
+    codec_.unmask(frame_offset(index), known.page, {header.data() + kMaskedAt, 16});
+    std::memcpy(out.data(), header.data() + at, std::min(out.size(), kFrameHeader - at));
     if (!whole) return true;
   } else if (at != kFrameHeader || out.size() != kPageSize) {
     damaged("a read of an unknown shape");
   }
   std::uint8_t* page = out.data() + (whole ? kFrameHeader : 0);
-  const Frame& known = frames_[index];
+  std::array<std::uint8_t, kPageSize> sealed;
+  bool there = file_->read(frame_offset(index) + kFrameHeader, sealed) == sealed.size();
   // A page for a checkpoint is authenticated, too: it is about to replace an older one.
-  bool fits =
-      crypto::equal(frame->tag(), known.tag) && codec_.open(known.page, frame->page(), page);
-  if (!fits) damaged("frame " + std::to_string(index));
-  if (raw) std::memcpy(page, frame->page(), kPageSize);
+  if (!there || tag_of(sealed.data()) != known.tag ||
+      !opener.open(known.page, sealed.data(), page)) {
+    damaged("frame " + std::to_string(index));
+  }
+  if (raw) std::memcpy(page, sealed.data(), kPageSize);
   return true;
 }
 
-void WalFile::write(std::uint64_t offset, ByteView bytes) {
-  if (offset == 0 && bytes.size() == kHeader) return write_header(bytes);
+std::size_t WalFile::committed() const {
+  std::size_t count = frames_.size();
+  while (count > 0 && !frames_[count - 1].commits) --count;
+  return count;
+}
+
+bool WalFile::holds(std::uint32_t page) const {
+  auto end = frames_.begin() + static_cast<std::ptrdiff_t>(committed());
+  return std::any_of(frames_.begin(), end, [&](const Frame& one) { return one.page == page; });
+}
+
+Position WalFile::position() const {
+  Position out = base_;
+  for (const Frame& frame : frames_) {
+    if (frame.commits) ++out.commits;
+  }
+  std::size_t count = committed();
+  if (count > 0) out.root = frames_[count - 1].mac;
+  return out;
+}
+
+void WalFile::describe(Checkpoint& checkpoint) const {
+  std::size_t count = committed();
+  checkpoint.log_generation = generation_;
+  checkpoint.log_frames = count;
+  checkpoint.log_mac = count > 0 ? frames_[count - 1].mac : Mac{};
+  checkpoint.position = position();
+}
+
+void WalFile::write(std::uint64_t offset, ByteView bytes, const Checkpoint& checkpoint) {
+  if (offset == 0 && bytes.size() == kHeader) return write_header(bytes, checkpoint);
   std::size_t index = static_cast<std::size_t>((offset - kHeader) / kFrame);
   std::size_t at = static_cast<std::size_t>((offset - kHeader) % kFrame);
   if (offset >= kHeader && has_header_ && index <= frames_.size()) {
@@ -219,16 +279,21 @@ void WalFile::write(std::uint64_t offset, ByteView bytes) {
   throw Error(ErrorCode::io, "SQLite wrote its log in a shape that Holdfast does not know");
 }
 
-void WalFile::write_header(ByteView header) {
+void WalFile::write_header(ByteView header, const Checkpoint& checkpoint) {
   pending_.reset();
   std::size_t place = 1 - place_;
-  std::uint64_t generation = generation_ == 0 ? codec_.random_generation() : generation_ + 1;
+  std::uint64_t generation = generation_ + 1;
+  // SQLite begins a log anew when all of the old one is in the pages, or none of it counted.
+  Position base = position();
   std::array<std::uint8_t, kHeader> hidden;
   std::copy(header.begin(), header.end(), hidden.begin());
   codec_.mask(place * kPlaceSize, 0, hidden);
   base::Writer out;
   out.raw(hidden);
   out.u64(generation);
+  out.u64(checkpoint.number);
+  out.u64(base.commits);
+  out.raw(base.root);
   Mac mac = header_mac(place, out.bytes());
   out.raw(mac);
   file_->write(place * kPlaceSize, out.bytes());
@@ -237,7 +302,10 @@ void WalFile::write_header(ByteView header) {
   frames_.clear();
   durable_ = 0;
   place_ = place;
+  header_mac_ = mac;
   generation_ = generation;
+  continues_ = checkpoint.number;
+  base_ = base;
   has_header_ = true;
   std::copy(header.begin(), header.end(), header_.begin());
 }
@@ -255,13 +323,14 @@ void WalFile::append(const Pending& pending, const std::uint8_t* page) {
   durable_ = std::min<std::uint64_t>(durable_, index);
   Frame known;
   known.page = big_endian(pending.header.data());
+  known.commits = big_endian(pending.header.data() + 4) != 0;
   auto out = std::make_unique<OnDisk>();
   FrameHeader header = masked(pending.header, index);
   std::memcpy(out->bytes, header.data(), kFrameHeader);
   if (!codec_.seal(known.page, page, out->bytes + kFrameHeader)) {
     throw Error(ErrorCode::io, "SQLite used bytes of a page that are reserved for its seal");
   }
-  std::memcpy(known.tag.data(), out->tag().data(), kMacSize);
+  known.tag = tag_of(out->page());
   known.mac = frame_mac(generation_, index, durable_, header, known.tag, mac_before(index));
   base::Writer trailer;
   trailer.u64(durable_);
@@ -279,7 +348,7 @@ void WalFile::rewrite_page(std::size_t index, const std::uint8_t* page) {
   if (!codec_.seal(frames_[index].page, page, sealed.data())) {
     throw Error(ErrorCode::io, "SQLite used bytes of a page that are reserved for its seal");
   }
-  std::memcpy(frames_[index].tag.data(), sealed.data() + kPageSize - kMacSize, kMacSize);
+  frames_[index].tag = tag_of(sealed.data());
   durable_ = std::min<std::uint64_t>(durable_, index);
   file_->write(frame_offset(index) + kFrameHeader, sealed);
 }
@@ -287,6 +356,7 @@ void WalFile::rewrite_page(std::size_t index, const std::uint8_t* page) {
 // A header alone, and its MAC.
 void WalFile::rewrite_header(const Pending& pending) {
   Frame& known = frames_[pending.index];
+  known.commits = big_endian(pending.header.data() + 4) != 0;
   FrameHeader header = masked(pending.header, pending.index);
   durable_ = std::min<std::uint64_t>(durable_, pending.index);
   known.mac =
@@ -302,6 +372,7 @@ void WalFile::truncate(std::uint64_t size) {
   pending_.reset();
   if (size < kHeader) {
     file_->truncate(0);
+    base_ = position();
     frames_.clear();
     durable_ = 0;
     has_header_ = false;
@@ -312,11 +383,6 @@ void WalFile::truncate(std::uint64_t size) {
   frames_.resize(count);
   durable_ = std::min<std::uint64_t>(durable_, count);
   file_->truncate(frame_offset(count));
-}
-
-void WalFile::sync() {
-  file_->sync();
-  durable_ = frames_.size();
 }
 
 }  // namespace holdfast::store

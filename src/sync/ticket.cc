@@ -9,7 +9,6 @@ namespace {
 
 constexpr std::string_view kPrefix = "holdfast-ticket-1.";
 constexpr std::string_view kParcelContext = "holdfast parcel v1";
-constexpr char kCrockford[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 crypto::Secret parcel_key(const Ticket& ticket) {
   return crypto::hkdf_sha256(ticket.secret, ticket.slot, base::view("holdfast ticket v1"), 32);
@@ -71,26 +70,6 @@ Parcel open_parcel(ByteView sealed, const Ticket& ticket) {
   parcel.epoch_key = crypto::Secret(in.raw(32));
   in.expect_end();
   return parcel;
-}
-
-std::string recovery_text(ByteView secret16) {
-  base::Hash32 check = base::sha256({base::view("holdfast recovery check v1"), secret16});
-  Bytes bits = base::to_bytes(secret16);
-  bits.insert(bits.end(), check.begin(), check.begin() + 3);
-  std::string out;
-  for (std::size_t i = 0; i < 30; ++i) {
-    unsigned value = 0;
-    // 26 characters for 128 bits (the last padded with two zeros), 4 for the check.
-    for (std::size_t b = 0; b < 5; ++b) {
-      std::size_t at = i < 26 ? i * 5 + b : 128 + (i - 26) * 5 + b;
-      bool set = (i >= 26 || at < 128) && (bits[at / 8] >> (7 - at % 8) & 1);
-      value = value << 1 | (set ? 1u : 0u);
-    }
-    if (i > 0 && i % 5 == 0) out += '-';
-    out += kCrockford[value];
-  }
-  crypto::wipe(bits);
-  return out;
 }
 
 RecoveryKeys recovery_keys(ByteView secret16) {

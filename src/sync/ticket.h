@@ -31,8 +31,7 @@ Bytes seal_parcel(const Parcel& parcel, const Ticket& ticket, base::Random& rand
 // Throws Error(malformed) where the secret does not open it.
 Parcel open_parcel(ByteView sealed, const Ticket& ticket);
 
-// A recovery code: 128 bits and 20 of check, in Crockford's base 32, "XXXXX-XXXXX-…".
-std::string recovery_text(ByteView secret16);
+// From the secret of a recovery code.
 struct RecoveryKeys {
   crypto::SigningKey sign;
   crypto::BoxKey box;

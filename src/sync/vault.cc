@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "src/crypto/recovery_code.h"
 #include "src/model/json.h"
 #include "src/sync/membership.h"
 #include "src/sync/relay_client.h"
@@ -99,7 +100,7 @@ void Vault::create(const std::string& device_name,
   sign(genesis, {}, identity.sign);
   membership.append_control(wire::encode(genesis));
   membership.set_epoch_key(0, epoch.view());
-  keep_recovery_code(sync::recovery_text(recovery.view()));
+  keep_recovery_code(crypto::recovery_text(recovery.view()));
   transaction.commit();
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "src/sync/test_vault.h"
+#include "src/crypto/recovery_code.h"
 #include "src/sync/ticket.h"
 
 namespace holdfast::sync {
@@ -39,8 +40,8 @@ TEST(Vault, TheRecoveryKeyOpensTheEpochKey) {
   EXPECT_EQ(keys.sign.public_key(), again.sign.public_key());
   Bytes box = crypto::box_to(keys.box.public_key(), base::view("epoch"), random);
   EXPECT_EQ(base::text(again.box.open(box)->view()), "epoch");
-  std::string text = recovery_text(secret);
-  EXPECT_NE(text, recovery_text(random.array<16>()));
+  std::string text = crypto::recovery_text(secret);
+  EXPECT_NE(text, crypto::recovery_text(random.array<16>()));
   EXPECT_EQ(text.find_first_not_of("0123456789ABCDEFGHJKMNPQRSTVWXYZ-"), std::string::npos);
 }
 

@@ -1,0 +1,87 @@
+#include "src/store/schema.h"
+
+#include "holdfast/error.h"
+
+namespace holdfast::store {
+namespace {
+
+// Tables are in the order of the data's way: records, then what is still to be sent, then the
+// vault's log.
+constexpr const char* kTables = R"sql(
+CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE collection(num INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE device(num INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE,
+  seen INTEGER NOT NULL DEFAULT 0,  -- how many of its change sets are applied here
+  leaf BLOB);                       -- of its last batch in the vault's log
+CREATE TABLE record(num INTEGER PRIMARY KEY, collection INTEGER NOT NULL, id TEXT NOT NULL,
+  alive INTEGER NOT NULL, doc TEXT NOT NULL, created_ms INTEGER NOT NULL,
+  updated_ms INTEGER NOT NULL, conflicts INTEGER NOT NULL, pending INTEGER NOT NULL,
+  state BLOB NOT NULL);
+CREATE UNIQUE INDEX record_by_id ON record(collection, id);
+CREATE INDEX record_in_conflict ON record(collection) WHERE conflicts > 0;
+CREATE TABLE change(sequence INTEGER PRIMARY KEY, body BLOB NOT NULL);  -- own, not sealed yet
+CREATE TABLE outbox(num INTEGER PRIMARY KEY, batch_id BLOB NOT NULL UNIQUE,
+  delivered INTEGER NOT NULL DEFAULT 0,  -- by the app; the relay is still to have it
+  first INTEGER NOT NULL, last INTEGER NOT NULL, body BLOB NOT NULL);   -- sealed, not confirmed yet
+CREATE TABLE waiting(device BLOB, sequence INTEGER, body BLOB NOT NULL,
+  PRIMARY KEY(device, sequence)) WITHOUT ROWID;                         -- for what they build on
+CREATE TABLE log(position INTEGER PRIMARY KEY, device BLOB NOT NULL, chain BLOB NOT NULL,
+  held INTEGER NOT NULL,   -- not applied, and `reason` says why
+  reason TEXT NOT NULL, body BLOB NOT NULL);
+CREATE INDEX log_held ON log(position) WHERE held > 0;
+CREATE TABLE control(position INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE epoch(num INTEGER PRIMARY KEY, key BLOB NOT NULL);
+)sql";
+
+void set_version(base::Connection& connection, std::uint64_t version) {
+  base::Writer out;
+  out.u64(version);
+  Bytes bytes = out.take();
+  base::Statement(connection.prepare("INSERT INTO meta VALUES('schema', ?) "
+                                     "ON CONFLICT(name) DO UPDATE SET value = excluded.value"))
+      .bind(bytes)
+      .run();
+}
+
+}  // namespace
+
+void create_tables(base::Connection& connection) {
+  connection.execute(kTables);
+  set_version(connection, 1);
+}
+
+std::uint64_t schema_version(base::Connection& connection) {
+  base::Statement tables(
+      connection.prepare("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'"));
+  if (!tables.step() || tables.integer(0) != 1) {
+    throw Error(ErrorCode::corrupt, "the store has lost its tables: restore a backup");
+  }
+  base::Statement query(connection.prepare("SELECT value FROM meta WHERE name = 'schema'"));
+  if (!query.step() || query.blob(0).size() != 8) {
+    throw Error(ErrorCode::corrupt, "the store has lost its schema version: restore a backup");
+  }
+  return base::Reader(query.blob(0), "the schema version").u64();
+}
+
+std::vector<std::string> upgrade(base::Connection& connection, std::uint64_t from) {
+  struct Step {
+    const char* name;
+    const char* sql;
+  };
+  static constexpr Step kSteps[] = {
+      {"indexes that an app asks for",
+       "CREATE TABLE query_index(num INTEGER PRIMARY KEY, collection TEXT NOT NULL,"
+       "  path TEXT NOT NULL, UNIQUE(collection, path))"},
+  };
+  static_assert(std::size(kSteps) + 1 == kSchemaVersion);
+  std::vector<std::string> names;
+  for (std::uint64_t version = from; version < kSchemaVersion; ++version) {
+    const Step& step = kSteps[version - 1];
+    connection.execute(step.sql);
+    set_version(connection, version + 1);
+    names.emplace_back(step.name);
+  }
+  return names;
+}
+
+}  // namespace holdfast::store
