@@ -34,8 +34,20 @@ class UsageError : public std::runtime_error {
 // The key from --key-file, --passphrase-file, HOLDFAST_PASSPHRASE, or a prompt (asked twice for a
 // new store).
 UserKey read_key(const Context& context, bool is_new);
+UserKey read_key_file(const std::string& path);
+// From the file, HOLDFAST_NEW_PASSPHRASE, or a prompt that asks twice.
+std::string read_new_password(const std::string& file);
+UserKey read_new_passphrase(const std::string& file);
+std::vector<UserKey> read_fernet_keys(const std::string& file);  // one a line
+std::string store_path(const Context& context);                  // of --db or HOLDFAST_DB
 std::unique_ptr<EncryptedLocalStore> open_store(
     const Context& context, StoreOptions::Open open = StoreOptions::Open::existing);
+std::unique_ptr<EncryptedLocalStore> open_store(
+    const Context& context, const UserKey& key,
+    StoreOptions::Open open = StoreOptions::Open::existing);
+// Fails where the file exists; durable when it returns. For its owner alone.
+void write_new_file(const std::string& path, const std::string& text);
+std::string quoted_name(const std::string& collection);  // for SQL
 // A document from an argument, or from standard input for "-".
 nlohmann::json read_json(const std::string& argument);
 std::string read_standard_input(std::size_t limit);
@@ -55,6 +67,7 @@ class ProgressLine {
   ProgressLine(const Context& context, std::string what);
   ~ProgressLine();
   void update(std::uint64_t done, std::uint64_t total = 0);
+  void update(const std::string& what, std::uint64_t done, std::uint64_t total);
 
  private:
   bool shown_;
@@ -63,8 +76,14 @@ class ProgressLine {
   std::int64_t last_ms_ = 0;
 };
 
+// Shows the progress of `work` on a terminal. Ctrl-C cancels it cleanly.
+void with_progress(const Context& context, const std::function<void(const Progress&)>& work);
+
 // Each adds its commands.
 void add_record_commands(CLI::App& app, Context& context);
+void add_query_commands(CLI::App& app, Context& context);
+void add_key_commands(CLI::App& app, Context& context);
+void add_moving_commands(CLI::App& app, Context& context);
 void add_sync_commands(CLI::App& app, Context& context);
 
 }  // namespace holdfast::cli

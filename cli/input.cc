@@ -69,45 +69,102 @@ std::string prompt(const std::string& question) {
 
 struct Wiped {
   std::string text;
+  explicit Wiped(std::string given) : text(std::move(given)) {}
+  Wiped(Wiped&&) = default;
   ~Wiped() { explicit_bzero(text.data(), text.size()); }
 };
 
 }  // namespace
 
-UserKey read_key(const Context& context, bool is_new) {
-  if (!context.key_file.empty()) {
-    Wiped secret{read_file(context.key_file, kMaxSecretFile, "key file")};
-    return UserKey::from_key_file(
-        {reinterpret_cast<const std::uint8_t*>(secret.text.data()), secret.text.size()});
+std::string read_new_password(const std::string& file) {
+  if (!file.empty()) {
+    std::string text = read_file(file, kMaxSecretFile, "passphrase file");
+    if (text.ends_with('\n')) text.pop_back();
+    return text;
   }
+  if (char* set = std::getenv("HOLDFAST_NEW_PASSPHRASE")) {
+    std::string text = set;
+    explicit_bzero(set, std::strlen(set));
+    return text;
+  }
+  std::string first = prompt("New passphrase");
+  Wiped second{prompt("The same again")};
+  if (first != second.text) throw UsageError("the two passphrases differ: try again");
+  return first;
+}
+
+UserKey read_new_passphrase(const std::string& file) {
+  Wiped text{read_new_password(file)};
+  return UserKey::passphrase(text.text);
+}
+
+namespace {
+
+// The passphrase that goes with the options, however it comes.
+Wiped read_passphrase(const Context& context, bool is_new) {
   if (!context.passphrase_file.empty()) {
     Wiped secret{read_file(context.passphrase_file, kMaxSecretFile, "passphrase file")};
     if (secret.text.ends_with('\n')) secret.text.pop_back();
-    return UserKey::passphrase(secret.text);
+    return secret;
   }
   if (char* set = std::getenv("HOLDFAST_PASSPHRASE")) {
-    UserKey key = UserKey::passphrase(set);
+    Wiped secret{set};
     explicit_bzero(set, std::strlen(set));
-    return key;
+    return secret;
   }
   Wiped first{prompt(is_new ? "New passphrase" : "Passphrase")};
   if (is_new) {
     Wiped second{prompt("The same again")};
     if (first.text != second.text) throw UsageError("the two passphrases differ: try again");
   }
-  return UserKey::passphrase(first.text);
+  return first;
 }
 
-std::unique_ptr<EncryptedLocalStore> open_store(const Context& context, StoreOptions::Open open) {
+constexpr std::string_view kExportedKey = "holdfast-key-";
+
+}  // namespace
+
+UserKey read_key_file(const std::string& path) {
+  Wiped secret{read_file(path, kMaxSecretFile, "key file")};
+  return UserKey::from_key_file(
+      {reinterpret_cast<const std::uint8_t*>(secret.text.data()), secret.text.size()});
+}
+
+UserKey read_key(const Context& context, bool is_new) {
+  if (context.key_file.empty()) return UserKey::passphrase(read_passphrase(context, is_new).text);
+  Wiped secret{read_file(context.key_file, kMaxSecretFile, "key file")};
+  if (!secret.text.starts_with(kExportedKey)) return read_key_file(context.key_file);
+  return UserKey::exported(secret.text, read_passphrase(context, false).text);
+}
+
+std::vector<UserKey> read_fernet_keys(const std::string& file) {
+  if (file.empty()) throw UsageError("which Fernet key? Give --fernet-key-file FILE");
+  Wiped secret{read_file(file, kMaxSecretFile, "Fernet key file")};
+  std::vector<UserKey> keys;
+  std::size_t at = 0;
+  while (at < secret.text.size()) {
+    std::size_t end = std::min(secret.text.find('\n', at), secret.text.size());
+    std::string_view line(secret.text.data() + at, end - at);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (!line.empty()) keys.push_back(UserKey::fernet(line));
+    at = end + 1;
+  }
+  return keys;
+}
+
+std::string store_path(const Context& context) {
   std::string db = context.db;
   if (db.empty()) {
     const char* set = std::getenv("HOLDFAST_DB");
     if (set) db = set;
   }
   if (db.empty()) throw UsageError("which store? Give --db FILE or set HOLDFAST_DB");
-  if (!context.key_file.empty() && !context.passphrase_file.empty()) {
-    throw UsageError("give --key-file or --passphrase-file, not both");
-  }
+  return db;
+}
+
+namespace {
+
+void check_options(const std::string& db, StoreOptions::Open open) {
   bool there = ::access(db.c_str(), F_OK) == 0;
   if (!there && open == StoreOptions::Open::existing) {
     throw Error(ErrorCode::not_found,
@@ -116,9 +173,23 @@ std::unique_ptr<EncryptedLocalStore> open_store(const Context& context, StoreOpt
   if (there && open == StoreOptions::Open::create) {
     throw Error(ErrorCode::exists, db + " exists already: choose another name");
   }
+}
+
+}  // namespace
+
+std::unique_ptr<EncryptedLocalStore> open_store(const Context& context, const UserKey& key,
+                                                StoreOptions::Open open) {
+  std::string db = store_path(context);
+  check_options(db, open);
   StoreOptions options;
   options.open = open;
-  return std::make_unique<EncryptedLocalStore>(db, read_key(context, !there), options);
+  return std::make_unique<EncryptedLocalStore>(db, key, options);
+}
+
+std::unique_ptr<EncryptedLocalStore> open_store(const Context& context, StoreOptions::Open open) {
+  std::string db = store_path(context);
+  check_options(db, open);  // before anybody is asked for a passphrase
+  return open_store(context, read_key(context, ::access(db.c_str(), F_OK) != 0), open);
 }
 
 std::string read_standard_input(std::size_t limit) {

@@ -1,5 +1,6 @@
 // holdfast: the command for people and scripts.
 
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include <cstdio>
@@ -52,8 +53,11 @@ int run(const Context& context) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // A core dump would hold the keys' surroundings. The limit alone does not stop one that the
+  // system pipes to a program.
   rlimit none{0, 0};
-  setrlimit(RLIMIT_CORE, &none);  // a core dump would hold the keys' surroundings
+  setrlimit(RLIMIT_CORE, &none);
+  prctl(PR_SET_DUMPABLE, 0);
 
   Context context;
   CLI::App app{
@@ -64,7 +68,8 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.fallthrough();
   app.add_option("--db", context.db, "the store's file (or HOLDFAST_DB)");
-  app.add_option("--key-file", context.key_file, "its key: 32 raw bytes or a Fernet key");
+  app.add_option("--key-file", context.key_file,
+                 "its key: 32 raw bytes, a Fernet key, a recovery code or an exported key");
   app.add_option("--passphrase-file", context.passphrase_file,
                  "its passphrase (or HOLDFAST_PASSPHRASE, or a prompt)");
   app.add_flag("--json", context.json, "results and errors as JSON");
@@ -77,6 +82,9 @@ int main(int argc, char** argv) {
       "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 conflicts are pending (sync and status), "
       "4 offline or retry later.");
   add_record_commands(app, context);
+  add_query_commands(app, context);
+  add_key_commands(app, context);
+  add_moving_commands(app, context);
   add_sync_commands(app, context);
   for (CLI::App* command : app.get_subcommands({})) {
     command->fallthrough();

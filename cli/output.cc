@@ -1,8 +1,13 @@
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <ctime>
 
 #include "cli/command.h"
@@ -70,16 +75,64 @@ ProgressLine::~ProgressLine() {
   if (wrote_) std::fputs("\r\033[K", stderr);
 }
 
-void ProgressLine::update(std::uint64_t done, std::uint64_t total) {
+void ProgressLine::update(std::uint64_t done, std::uint64_t total) { update(what_, done, total); }
+
+void ProgressLine::update(const std::string& what, std::uint64_t done, std::uint64_t total) {
   if (!shown_) return;
   using namespace std::chrono;
   std::int64_t now = duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
   if (now - last_ms_ < 100) return;
   last_ms_ = now;
   wrote_ = true;
-  std::string line = total > 0 ? fmt::format("{} {} of {}", what_, done, total)
-                               : fmt::format("{} {}", what_, done);
+  std::string line =
+      total > 0 ? fmt::format("{} {} of {}", what, done, total) : fmt::format("{} {}", what, done);
   std::fprintf(stderr, "\r\033[K%s", line.c_str());
+}
+
+namespace {
+
+std::atomic<bool> interrupted{false};
+void interrupt(int) { interrupted = true; }
+
+}  // namespace
+
+void with_progress(const Context& context, const std::function<void(const Progress&)>& work) {
+  ProgressLine line(context, "");
+  auto before = std::signal(SIGINT, interrupt);
+  struct Restore {
+    void (*handler)(int);
+    ~Restore() { std::signal(SIGINT, handler); }
+  } restore{before};
+  work([&](const ProgressReport& report) {
+    line.update(report.phase, report.done, report.total);
+    return !interrupted;
+  });
+}
+
+void write_new_file(const std::string& path, const std::string& text) {
+  int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd < 0 && errno == EEXIST) {
+    throw Error(ErrorCode::exists, path + " exists already: choose another name");
+  }
+  bool written = fd >= 0 &&
+                 ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
+                 ::fsync(fd) == 0;
+  int error = errno;
+  if (fd >= 0) ::close(fd);
+  std::size_t slash = path.rfind('/');
+  std::string folder = slash == path.npos ? "." : path.substr(0, slash + 1);
+  int folder_fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder_fd >= 0) {
+    written = written && ::fsync(folder_fd) == 0;
+    ::close(folder_fd);
+  }
+  if (!written) throw Error(ErrorCode::io, "cannot write " + path + ": " + std::strerror(error));
+}
+
+std::string quoted_name(const std::string& collection) {
+  std::string out = "\"";
+  for (char c : collection) out += c == '"' ? "\"\"" : std::string(1, c);
+  return out + "\"";
 }
 
 }  // namespace holdfast::cli

@@ -1,13 +1,10 @@
 // init, put, get, ls, rm, import, policy: what needs no relay.
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <fstream>
 #include <iostream>
 
@@ -27,26 +24,6 @@ std::string this_machine() {
   char name[64] = "device";
   if (gethostname(name, sizeof name - 1) != 0 || name[0] == '\0') return "device";
   return name;
-}
-
-void write_new_file(const std::string& path, const std::string& text) {
-  int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (fd < 0 && errno == EEXIST) {
-    throw Error(ErrorCode::exists, path + " exists already: choose another name");
-  }
-  bool written = fd >= 0 &&
-                 ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-                 ::fsync(fd) == 0;
-  int error = errno;
-  if (fd >= 0) ::close(fd);
-  std::size_t slash = path.rfind('/');
-  std::string folder = slash == path.npos ? "." : path.substr(0, slash + 1);
-  int folder_fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder_fd >= 0) {
-    written = written && ::fsync(folder_fd) == 0;
-    ::close(folder_fd);
-  }
-  if (!written) throw Error(ErrorCode::io, "cannot write " + path + ": " + std::strerror(error));
 }
 
 int init(const Context& context, const std::string& name, const std::string& recovery_out) {

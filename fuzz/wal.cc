@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static store::PageCodec codec(Bytes(32, 1), base::Id16{},
                                 std::make_shared<base::SeededRandom>(1));
   static const Bytes whole = [] {
-    WalFile wal(files.open("w", base::FileSystem::Mode::create), codec, {});
+    WalFile wal(files, "w", codec, {});
     wal.write(0, Bytes(WalFile::kHeader, 5), {});
     for (std::size_t i = 0; i < 4; ++i) {
       std::uint64_t at = WalFile::kHeader + i * WalFile::kFrame;
@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size % 3 == 1) damaged.resize(damaged.size() * data[size - 1] / 256);
   files.content("w") = damaged;
   refuses_only_by_error([&] {
-    WalFile wal(files.open("w", base::FileSystem::Mode::existing), codec, {});
+    WalFile wal(files, "w", codec, {});
     store::PageOpener opener(codec);
     Bytes frame(WalFile::kFrame);
     for (std::uint64_t at = WalFile::kHeader; at + frame.size() <= wal.size(); at += frame.size()) {

@@ -15,6 +15,7 @@ enum class ErrorCode {
   malformed,         // bytes from outside break their format
   rolled_back,       // the store is older than its anchor says: an old copy was put in its place
   locked,            // the store was locked: unlock it first
+  expired,           // a token is older than it may be
   in_use,            // another process owns the store
   not_found,         // a file, collection or conflict that was named does not exist
   exists,            // would overwrite what is there

@@ -40,7 +40,8 @@ class UserKey {
   // its next rekey, whatever its key slots are. Slow, as a passphrase is. Error(invalid_argument)
   // for other text, Error(wrong_key) for another password.
   static UserKey exported(std::string_view text, std::string_view password);
-  // A key file's contents: 32 raw bytes or a Fernet key, one trailing newline ignored.
+  // A key file's contents: 32 raw bytes, a Fernet key or a recovery code, one trailing newline
+  // ignored.
   // Error(invalid_argument) for anything else.
   static UserKey from_key_file(std::span<const std::uint8_t> contents);
 

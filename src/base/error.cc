@@ -12,6 +12,7 @@ const char* error_code_name(ErrorCode code) noexcept {
     case ErrorCode::malformed: return "malformed";
     case ErrorCode::rolled_back: return "rolled_back";
     case ErrorCode::locked: return "locked";
+    case ErrorCode::expired: return "expired";
     case ErrorCode::in_use: return "in_use";
     case ErrorCode::not_found: return "not_found";
     case ErrorCode::exists: return "exists";

@@ -43,6 +43,7 @@ class Statement {
   std::string_view text(int column) const;
   ByteView blob(int column) const;
   bool is_null(int column) const;
+  int type(int column) const { return sqlite3_column_type(statement_, column); }  // SQLITE_TEXT, …
 
  private:
   Connection* connection_;

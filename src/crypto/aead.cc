@@ -30,63 +30,49 @@ constexpr std::array<std::uint8_t, 12> kZeroNonce{};
 
 }  // namespace
 
-Gcm::Gcm(ByteView key32) : key_(key32) {
+Gcm::Gcm(ByteView key32, Use use) : context_(new_context()) {
   if (key32.size() != 32) throw std::logic_error("AES-256-GCM needs a key of 32 bytes");
+  must(EVP_CipherInit_ex2(context_, gcm_cipher(), key32.data(), nullptr, use == Use::seal ? 1 : 0,
+                          nullptr));
 }
 
-Gcm::~Gcm() {
-  EVP_CIPHER_CTX_free(encrypt_);
-  EVP_CIPHER_CTX_free(decrypt_);
-}
+Gcm::~Gcm() { EVP_CIPHER_CTX_free(context_); }
 
-Gcm::Gcm(Gcm&& other) noexcept
-    : key_(std::move(other.key_)),
-      encrypt_(std::exchange(other.encrypt_, nullptr)),
-      decrypt_(std::exchange(other.decrypt_, nullptr)) {}
+Gcm::Gcm(Gcm&& other) noexcept : context_(std::exchange(other.context_, nullptr)) {}
 
 Gcm& Gcm::operator=(Gcm&& other) noexcept {
-  std::swap(key_, other.key_);
-  std::swap(encrypt_, other.encrypt_);
-  std::swap(decrypt_, other.decrypt_);
+  std::swap(context_, other.context_);
   return *this;
 }
 
 void Gcm::seal(ByteView nonce12, ByteView aad, ByteView plain, std::uint8_t* out,
                std::uint8_t* tag16) {
   int n = 0;
-  if (!encrypt_) {
-    encrypt_ = new_context();
-    must(EVP_EncryptInit_ex2(encrypt_, gcm_cipher(), key_.view().data(), nullptr, nullptr));
-  }
-  must(EVP_EncryptInit_ex2(encrypt_, nullptr, nullptr, nonce12.data(), nullptr));
+  must(EVP_EncryptInit_ex2(context_, nullptr, nullptr, nonce12.data(), nullptr));
   if (!aad.empty()) {
-    must(EVP_EncryptUpdate(encrypt_, nullptr, &n, aad.data(), static_cast<int>(aad.size())));
+    must(EVP_EncryptUpdate(context_, nullptr, &n, aad.data(), static_cast<int>(aad.size())));
   }
   if (!plain.empty()) {
-    must(EVP_EncryptUpdate(encrypt_, out, &n, plain.data(), static_cast<int>(plain.size())));
+    must(EVP_EncryptUpdate(context_, out, &n, plain.data(), static_cast<int>(plain.size())));
   }
   std::uint8_t rest[16];
-  must(EVP_EncryptFinal_ex(encrypt_, rest, &n));
-  must(EVP_CIPHER_CTX_ctrl(encrypt_, EVP_CTRL_AEAD_GET_TAG, kTagSize, tag16));
+  must(EVP_EncryptFinal_ex(context_, rest, &n));
+  must(EVP_CIPHER_CTX_ctrl(context_, EVP_CTRL_AEAD_GET_TAG, kTagSize, tag16));
 }
 
 bool Gcm::open(ByteView nonce12, ByteView aad, ByteView sealed, ByteView tag16, std::uint8_t* out) {
   int n = 0;
-  if (!decrypt_) {
-    decrypt_ = new_context();
-    must(EVP_DecryptInit_ex2(decrypt_, gcm_cipher(), key_.view().data(), nullptr, nullptr));
-  }
-  must(EVP_DecryptInit_ex2(decrypt_, nullptr, nullptr, nonce12.data(), nullptr));
-  must(EVP_CIPHER_CTX_ctrl(decrypt_, EVP_CTRL_AEAD_SET_TAG, kTagSize,
+  must(EVP_DecryptInit_ex2(context_, nullptr, nullptr, nonce12.data(), nullptr));
+  must(EVP_CIPHER_CTX_ctrl(context_, EVP_CTRL_AEAD_SET_TAG, kTagSize,
                            const_cast<std::uint8_t*>(tag16.data())));
   if (!aad.empty()) {
-    must(EVP_DecryptUpdate(decrypt_, nullptr, &n, aad.data(), static_cast<int>(aad.size())));
+    must(EVP_DecryptUpdate(context_, nullptr, &n, aad.data(), static_cast<int>(aad.size())));
   }
   if (!sealed.empty()) {
-    must(EVP_DecryptUpdate(decrypt_, out, &n, sealed.data(), static_cast<int>(sealed.size())));
+    must(EVP_DecryptUpdate(context_, out, &n, sealed.data(), static_cast<int>(sealed.size())));
   }
   std::uint8_t rest[16];
-  if (EVP_DecryptFinal_ex(decrypt_, rest, &n) == 1) return true;
+  if (EVP_DecryptFinal_ex(context_, rest, &n) == 1) return true;
   if (!sealed.empty()) sodium_memzero(out, sealed.size());
   return false;
 }
@@ -186,7 +172,7 @@ std::optional<Secret> open_committing(ByteView key32, std::string_view context, 
 
 Bytes seal_once(ByteView key32, ByteView aad, ByteView plain) {
   Bytes out(plain.size() + kTagSize);
-  Gcm(key32).seal(kZeroNonce, aad, plain, out.data(), out.data() + plain.size());
+  Gcm(key32, Gcm::Use::seal).seal(kZeroNonce, aad, plain, out.data(), out.data() + plain.size());
   return out;
 }
 
@@ -194,7 +180,8 @@ std::optional<Secret> open_once(ByteView key32, ByteView aad, ByteView sealed) {
   if (sealed.size() < kTagSize) return std::nullopt;
   std::size_t size = sealed.size() - kTagSize;
   Secret out(size);
-  if (!Gcm(key32).open(kZeroNonce, aad, sealed.first(size), sealed.subspan(size), out.data())) {
+  if (!Gcm(key32, Gcm::Use::open)
+           .open(kZeroNonce, aad, sealed.first(size), sealed.subspan(size), out.data())) {
     return std::nullopt;
   }
   return out;

@@ -15,7 +15,8 @@ constexpr std::size_t kTagSize = 16;
 // used). One thread at a time.
 class Gcm {
  public:
-  explicit Gcm(ByteView key32);
+  enum class Use { seal, open };
+  Gcm(ByteView key32, Use use);
   ~Gcm();
   Gcm(Gcm&& other) noexcept;
   Gcm& operator=(Gcm&& other) noexcept;
@@ -27,9 +28,7 @@ class Gcm {
                           std::uint8_t* out);
 
  private:
-  Secret key_;
-  evp_cipher_ctx_st* encrypt_ = nullptr;
-  evp_cipher_ctx_st* decrypt_ = nullptr;
+  evp_cipher_ctx_st* context_ = nullptr;
 };
 
 // AES-256-XTS (IEEE 1619) over whole blocks, where there is no room for a nonce or a tag. The tweak

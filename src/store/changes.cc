@@ -87,6 +87,25 @@ void Engine::apply(const model::ChangeSet& change) {
   set_seen(change.device, change.sequence);
 }
 
+void Engine::write_all_again() {
+  if (records_.count_pending() > 0) {
+    throw Error(ErrorCode::invalid_argument,
+                "conflicts are pending in this restored store: settle them first");
+  }
+  std::vector<Key> keys;
+  {
+    Statement query(database_.connection().prepare(
+        "SELECT c.name, r.id FROM record r JOIN collection c ON c.num = r.collection "
+        "WHERE r.alive = 1 ORDER BY r.num"));
+    while (query.step()) keys.emplace_back(std::string(query.text(0)), std::string(query.text(1)));
+  }
+  for (const Key& key : keys) {
+    model::Op op;
+    op.value = parse_stored(records_.load(key.collection, key.id).value().doc);
+    write(key, {std::move(op)}, nullptr);
+  }
+}
+
 Received Engine::receive(const model::ChangeSet& change) {
   Transaction transaction(*this);
   Received result = Received::known;

@@ -21,6 +21,8 @@ std::unique_ptr<Connection> connect(StoreVfs& vfs, int flags) {
   auto connection = std::make_unique<Connection>(vfs.path(), flags, vfs.name().c_str(),
                                                  [&vfs] { vfs.rethrow_last_error(); });
   connection->execute("PRAGMA temp_store = MEMORY");
+  // The schema is authentic, and SQLite 3.40 allows `->>` in an index only of a trusted one.
+  sqlite3_db_config(connection->handle(), SQLITE_DBCONFIG_TRUSTED_SCHEMA, 1, nullptr);
   return connection;
 }
 
@@ -104,7 +106,7 @@ void Database::open(const UserKey& key, MigrationReport* only_check) {
   try {
     connect_all(std::move(file), std::move(unlocked));
     if (rewrite && !replaced_another) vfs_->set_slots(std::move(slots));
-    for (const char* end : {".rekey", ".rekey-wal"}) {
+    for (const char* end : {".rekey", ".rekey-wal", "-wal.new"}) {
       if (environment_.files->exists(path_ + end)) environment_.files->remove(path_ + end);
     }
     upgrade_schema(only_check);
@@ -145,7 +147,6 @@ void Database::start_readers() {
   readers_.start([vfs, cache = cache_pragma(options_)] {
     auto connection = connect(*vfs, SQLITE_OPEN_READWRITE);
     connection->execute(cache.c_str());
-    connection->execute("PRAGMA query_only = 1");
     return std::make_unique<Reader>(std::move(connection));
   });
 }

@@ -50,6 +50,10 @@ class Database {
   // Tells the app's anchor how far the store is, where it has one.
   void anchor();
 
+  crypto::Argon2Cost passphrase_cost(UserKey::Kind kind) const {
+    return passphrase_cost(options_, kind, environment_);
+  }
+
   // keys.cc: see EncryptedLocalStore.
   std::vector<KeySlotInfo> key_slots();
   std::uint8_t add_key(const UserKey& key);

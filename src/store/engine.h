@@ -78,6 +78,15 @@ class Engine {
   // Calls `work` with the database while nothing else uses it, outside of any transaction.
   void with_database(const std::function<void(Database&)>& work);
 
+  // Calls `work` with a connection that reads the store as of one moment, while others write.
+  void snapshot(const std::function<void(Connection&)>& work);
+  crypto::Argon2Cost passphrase_cost(UserKey::Kind kind);
+  // After rows were put into the tables past this object, in the caller's transaction.
+  void reload() { load(); }
+  // Every record as a new write of this device, in the caller's transaction: for a restored store's
+  // new vault. Throws Error(invalid_argument) where conflicts are pending.
+  void write_all_again();
+
   // Writes ops on one record whose writer's base was `context` (what it supersedes).
   void write(const Key& key, std::vector<model::Op> ops, const model::VersionVector* context);
   // Applies what another device wrote, or keeps it until what it builds on is here.

@@ -48,7 +48,7 @@ PageCodec::PageCodec(ByteView data_key, const base::Id16& database_id,
 void PageCodec::renew() {
   std::array<std::uint8_t, crypto::Xaes::kPrefixSize> prefix;
   random_->fill(prefix);
-  crypto::Gcm writer(pages_.derive(prefix).view());
+  crypto::Gcm writer(pages_.derive(prefix).view(), crypto::Gcm::Use::seal);
   pool_.clear();
   prefix_ = prefix;
   writer_ = std::move(writer);
@@ -118,7 +118,7 @@ crypto::Gcm& PageOpener::context(ByteView prefix) {
   for (last_ = 0; last_ < contexts_.size(); ++last_) {
     if (fits(contexts_[last_])) return contexts_[last_].gcm;
   }
-  Context fresh{{}, crypto::Gcm(codec_->derive(prefix).view())};
+  Context fresh{{}, crypto::Gcm(codec_->derive(prefix).view(), crypto::Gcm::Use::open)};
   std::copy(prefix.begin(), prefix.end(), fresh.prefix.begin());
   if (contexts_.size() < kContexts) return contexts_.emplace_back(std::move(fresh)).gcm;
   last_ = next_ = (next_ + 1) % kContexts;

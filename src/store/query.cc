@@ -83,6 +83,9 @@ int authorize(void* data, int action, const char* first, const char* second, con
 
 // A view for every collection. Names that SQL cannot tell apart, or keeps for itself, have none.
 void add_views(Connection& connection, QueryScope& scope) {
+  if (scope.known == 0) {  // SQLite sets these tables up at their first use, in ways of its own
+    connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')");
+  }
   std::vector<std::pair<std::int64_t, std::string>> fresh;
   {
     Statement query(connection.prepare(

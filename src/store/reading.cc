@@ -117,6 +117,26 @@ std::vector<IndexInfo> Engine::indexes() {
   return read([](Connection& connection, QueryScope&) { return list_indexes(connection); });
 }
 
+void Engine::snapshot(const std::function<void(Connection&)>& work) {
+  if (in_own_transaction()) {
+    throw Error(ErrorCode::invalid_argument, "this cannot be part of a transaction: commit first");
+  }
+  Readers::Lease reader = database_.readers().lease();
+  reader->connection->execute("BEGIN");
+  try {
+    work(*reader->connection);
+    reader->connection->execute("COMMIT");
+  } catch (...) {
+    reader.discard();
+    throw;
+  }
+}
+
+crypto::Argon2Cost Engine::passphrase_cost(UserKey::Kind kind) {
+  std::lock_guard lock(mutex_);
+  return database_.passphrase_cost(kind);
+}
+
 void Engine::verify(const Progress& progress) {
   std::lock_guard lock(mutex_);
   database_.connection();

@@ -69,9 +69,14 @@ std::vector<std::string> upgrade(base::Connection& connection, std::uint64_t fro
     const char* sql;
   };
   static constexpr Step kSteps[] = {
+      // SQLite would think that a collection is a handful of records, and never use such an index:
+      // the statistics say that one collection is everything.
       {"indexes that an app asks for",
        "CREATE TABLE query_index(num INTEGER PRIMARY KEY, collection TEXT NOT NULL,"
-       "  path TEXT NOT NULL, UNIQUE(collection, path))"},
+       "  path TEXT NOT NULL, UNIQUE(collection, path));"
+       "ANALYZE sqlite_schema;"
+       "INSERT INTO sqlite_stat1 VALUES('record', 'record_by_id', '1000000 1000000 1');"
+       "ANALYZE sqlite_schema"},
   };
   static_assert(std::size(kSteps) + 1 == kSchemaVersion);
   std::vector<std::string> names;

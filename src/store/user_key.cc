@@ -60,8 +60,12 @@ UserKey UserKey::from_key_file(std::span<const std::uint8_t> contents) {
   if (!contents.empty() && contents.back() == '\n') contents = contents.first(contents.size() - 1);
   if (contents.size() == 32) return raw(contents);
   if (contents.size() == 44) return fernet(base::text(contents));
+  if (auto code = crypto::parse_recovery_code(base::text(contents))) {
+    return {Kind::recovery_code, std::make_shared<crypto::Secret>(std::move(*code))};
+  }
   throw Error(ErrorCode::invalid_argument,
-              "the key file must hold 32 raw bytes or a Fernet key (44 characters)");
+              "the key file must hold 32 raw bytes, a Fernet key (44 characters) or a recovery "
+              "code");
 }
 
 const char* key_kind_name(UserKey::Kind kind) noexcept {

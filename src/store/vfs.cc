@@ -28,9 +28,8 @@ int x_open(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, in
     std::lock_guard lock(files.mutex_);
     if (is_wal) {
       if (!files.wal_) {
-        files.wal_ = std::make_unique<WalFile>(
-            files.environment_.files->open(files.wal_path_, base::FileSystem::Mode::create),
-            files.codec_, files.header_.header().checkpoint);
+        files.wal_ = std::make_unique<WalFile>(*files.environment_.files, files.wal_path_,
+                                               files.codec_, files.header_.header().checkpoint);
       }
       ++files.wal_users_;
       self->main = &open_file(sqlite3_database_file_object(name));

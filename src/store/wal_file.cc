@@ -51,9 +51,11 @@ struct WalFile::OnDisk {
   }
 };
 
-WalFile::WalFile(std::unique_ptr<base::File> file, PageCodec& codec, const Checkpoint& checkpoint)
-    : file_(std::move(file)), codec_(codec) {
+WalFile::WalFile(base::FileSystem& files, const std::string& path, PageCodec& codec,
+                 const Checkpoint& checkpoint)
+    : file_(files.open(path, base::FileSystem::Mode::create)), codec_(codec) {
   scan(checkpoint);
+  if (!frames_.empty()) make_durable(files, path);
 }
 
 std::uint64_t WalFile::size() const {
@@ -153,23 +155,26 @@ void WalFile::scan(const Checkpoint& checkpoint) {
   crypto::wipe(plain);
   check_lost_frames(index, count);
   check_continues(checkpoint);
-  make_durable();
 }
 
 // After a sync that failed, the system may show bytes that never reached the disk, and will not
 // write them again of itself. What the log continues from is written once more, so that the next
-// sync means it.
-void WalFile::make_durable() {
-  if (frames_.empty()) return;
+// sync means it; and elsewhere, for what is written over can be lost to a power cut.
+void WalFile::make_durable(base::FileSystem& files, const std::string& path) {
+  std::string aside = path + ".new";
+  auto copy = files.open(aside, base::FileSystem::Mode::create);
+  copy->truncate(0);
   std::array<std::uint8_t, kHeaderOnDisk> place;
   file_->read(place_ * kPlaceSize, place);
-  file_->write(place_ * kPlaceSize, place);
+  copy->write(place_ * kPlaceSize, place);
   auto frame = std::make_unique<OnDisk>();
   for (std::size_t index = 0; index < frames_.size(); ++index) {
-    file_->read(frame_offset(index), frame->bytes);
-    file_->write(frame_offset(index), frame->bytes);
+    if (file_->read(frame_offset(index), frame->bytes) != kDiskFrame) damaged("it was cut short");
+    copy->write(frame_offset(index), frame->bytes);
   }
-  sync_file();
+  copy->sync();
+  files.rename_over(aside, path);
+  file_ = std::move(copy);
   synced();
 }
 

@@ -23,7 +23,8 @@ class WalFile {
 
   // Reads and checks what is there. Throws Error(corrupt) where durable frames are damaged or the
   // log does not continue `checkpoint`.
-  WalFile(std::unique_ptr<base::File> file, PageCodec& codec, const Checkpoint& checkpoint);
+  WalFile(base::FileSystem& files, const std::string& path, PageCodec& codec,
+          const Checkpoint& checkpoint);
 
   std::uint64_t size() const;
   // The bytes at SQLite's offset; false (and zeros) where they lie behind the end. `raw` gives the
@@ -72,7 +73,7 @@ class WalFile {
   void append(const Pending& pending, const std::uint8_t* page);
   void rewrite_page(std::size_t index, const std::uint8_t* page);
   void rewrite_header(const Pending& pending);
-  void make_durable();
+  void make_durable(base::FileSystem& files, const std::string& path);
   Mac header_mac(std::size_t place, ByteView body) const;
   Mac frame_mac(std::uint64_t generation, std::size_t index, std::uint64_t durable,
                 ByteView masked_header, ByteView tag, const Mac& before) const;

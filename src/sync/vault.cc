@@ -100,6 +100,11 @@ void Vault::create(const std::string& device_name,
   sign(genesis, {}, identity.sign);
   membership.append_control(wire::encode(genesis));
   membership.set_epoch_key(0, epoch.view());
+  if (auto restored = engine.database().meta("restored"); restored && !restored->empty()) {
+    // Its records are by devices of the vault it came from: this one would not have them otherwise.
+    engine.write_all_again();
+    engine.database().set_meta("restored", {});
+  }
   keep_recovery_code(crypto::recovery_text(recovery.view()));
   transaction.commit();
 }
