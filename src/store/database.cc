@@ -334,10 +334,14 @@ void Database::verify(const Progress& progress) {
       throw Error(ErrorCode::cancelled, "verifying was cancelled");
     }
   });
-  Statement check(connection_->prepare("PRAGMA integrity_check(1)"));
-  if (!check.step() || check.text(0) != "ok") {
-    throw Error(ErrorCode::corrupt, "the store's structure is damaged: restore a backup");
+  // SQLite tells of a disk that cannot be read, and of memory that is short, as a finding, too.
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    vfs_->forget_last_error();
+    Statement check(connection_->prepare("PRAGMA integrity_check(1)"));
+    if (check.step() && check.text(0) == "ok") return;
+    vfs_->rethrow_last_error();
   }
+  throw Error(ErrorCode::corrupt, "the store's structure is damaged: restore a backup");
 }
 
 }  // namespace holdfast::store

@@ -29,12 +29,12 @@ Readers::Lease Readers::lease() {
   changed_.wait(lock, [&] { return open_ || locked_; });
   if (!open_) throw Error(ErrorCode::locked, "the store is locked: unlock it first");
   std::unique_ptr<Reader> reader;
+  Open open = open_;  // may throw: before this use is counted
   if (!idle_.empty()) {
     reader = std::move(idle_.back());
     idle_.pop_back();
   }
   ++active_;
-  Open open = open_;
   lock.unlock();
   if (!reader) {
     try {
@@ -52,6 +52,7 @@ Readers::Lease Readers::lease() {
 
 void Readers::start(Open open) {
   std::lock_guard lock(mutex_);
+  idle_.reserve(kIdle);  // so that giving one back cannot fail
   open_ = std::move(open);
   locked_ = false;
   changed_.notify_all();
