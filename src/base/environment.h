@@ -96,6 +96,10 @@ struct Environment {
   std::shared_ptr<Network> network;
 };
 
+// How often this process was forked on its way from the first: another number in a child than in
+// its parent. Much cheaper than asking for the process's id.
+unsigned fork_generation();
+
 std::shared_ptr<Clock> system_clock();
 std::shared_ptr<Random> system_random();
 std::shared_ptr<FileSystem> system_files();

@@ -1,6 +1,7 @@
 // The real clock, random source and file system (POSIX).
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sodium.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -201,6 +202,14 @@ std::uint64_t Random::below(std::uint64_t bound) {
     std::memcpy(&value, bytes.data(), bytes.size());
     if (value < limit) return value % bound;
   }
+}
+
+unsigned fork_generation() {
+  static std::atomic<unsigned> generation{0};
+  static const int registered = ::pthread_atfork(
+      nullptr, nullptr, [] { generation.fetch_add(1, std::memory_order_relaxed); });
+  if (registered != 0) throw std::bad_alloc();
+  return generation.load(std::memory_order_relaxed);
 }
 
 std::shared_ptr<Clock> system_clock() { return std::make_shared<SystemClock>(); }

@@ -1,7 +1,5 @@
 #include "src/store/page_codec.h"
 
-#include <unistd.h>
-
 #include <cstring>
 
 #include "src/crypto/kdf.h"
@@ -52,7 +50,7 @@ void PageCodec::renew() {
   pool_.clear();
   prefix_ = prefix;
   writer_ = std::move(writer);
-  process_ = ::getpid();
+  process_ = base::fork_generation();
 }
 
 PageCodec::Aad PageCodec::aad(std::uint32_t page) const {
@@ -67,7 +65,7 @@ bool PageCodec::seal(std::uint32_t page, const std::uint8_t* plain, std::uint8_t
   static constexpr std::uint8_t kZeros[kReserved] = {};
   if (std::memcmp(plain + kPlainSize, kZeros, kReserved) != 0) return false;
   std::lock_guard lock(mutex_);
-  if (::getpid() != process_) renew();
+  if (base::fork_generation() != process_) renew();
   if (pool_.empty()) {
     Bytes fresh(kPool);
     random_->fill(fresh);

@@ -51,7 +51,7 @@ class PageCodec {
   crypto::Xts mask_;
   crypto::Secret chain_key_;
   crypto::Secret table_key_;
-  long process_ = 0;
+  unsigned process_ = 0;
   std::array<std::uint8_t, crypto::Xaes::kPrefixSize> prefix_{};
   std::optional<crypto::Gcm> writer_;
   Bytes pool_;  // random bytes for the other half of nonces

@@ -2,7 +2,7 @@
 // rest is there whole or not at all.
 //
 // Every state is opened, checked page by page and by SQLite, and read. HOLDFAST_POWER_LOSS_ROUNDS
-// makes more of them (default 1), and HOLDFAST_POWER_LOSS_STRIDE looks at fewer (default 1: all).
+// makes more of them (default 1), and HOLDFAST_TEST_STRIDE looks at fewer.
 
 #include <gtest/gtest.h>
 
@@ -80,7 +80,7 @@ std::optional<Contents> look(const LoggedFiles::Image& image, const UserKey& key
 }
 
 std::uint64_t check_every_state(const Device& device, const UserKey& key = FakeWorld::key()) {
-  std::uint64_t stride = setting("HOLDFAST_POWER_LOSS_STRIDE", 1);
+  std::uint64_t stride = test_stride();
   std::uint64_t states = 0;
   std::uint64_t wrong = 0;
   device.files->for_each_state([&](const LoggedFiles::Image& image, std::uint64_t acknowledged) {
@@ -327,7 +327,7 @@ TEST(PowerLoss, DuringRecoveryFromPowerLoss) {
       reopened.store("more", {{"n", 1}});
       second.acknowledge(reopened);
     }
-    std::uint64_t stride = setting("HOLDFAST_POWER_LOSS_STRIDE", 1);
+    std::uint64_t stride = test_stride();
     second.files->for_each_state([&](const LoggedFiles::Image& again, std::uint64_t marker) {
       if (states++ % stride != 0) return;
       std::optional<Contents> seen = look(again, FakeWorld::key());

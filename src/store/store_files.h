@@ -4,7 +4,6 @@
 // them.
 
 #include <sqlite3.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <exception>
@@ -44,7 +43,7 @@ struct StoreFiles {
   std::unique_ptr<WalFile> wal_;
   int wal_users_ = 0;
   std::atomic<bool> sync_failed_ = false;
-  const pid_t process_ = ::getpid();
+  const unsigned process_ = base::fork_generation();
 
   std::mutex lock_mutex_;  // for what follows
   int shared_locks_ = 0;
@@ -89,7 +88,7 @@ inline thread_local LastError last_error;
 template <typename Operation>
 int guarded(StoreFiles& files, int code, Operation operation) noexcept {
   try {
-    if (::getpid() != files.process_) {
+    if (base::fork_generation() != files.process_) {
       throw Error(ErrorCode::in_use,
                   "a store cannot be used on in a forked process: open it there");
     }

@@ -2,6 +2,8 @@
 
 // A store over fakes, for tests.
 
+#include <cstdlib>
+
 #include "src/base/fakes.h"
 #include "src/store/engine.h"
 
@@ -32,6 +34,12 @@ struct FakeWorld {
   std::shared_ptr<base::MemoryFiles> files;
   base::Environment environment;
 };
+
+// Long programmes look at every so manyth case: HOLDFAST_TEST_STRIDE, by default all.
+inline std::uint64_t test_stride() {
+  const char* set = std::getenv("HOLDFAST_TEST_STRIDE");
+  return set ? std::max<std::uint64_t>(std::strtoull(set, nullptr, 10), 1) : 1;
+}
 
 // The code of the Error that `work` throws; fails the test where it throws none.
 template <typename Work>

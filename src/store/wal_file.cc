@@ -53,10 +53,14 @@ struct WalFile::OnDisk {
 
 WalFile::WalFile(base::FileSystem& files, const std::string& path, PageCodec& codec,
                  const Checkpoint& checkpoint)
-    : file_(files.open(path, base::FileSystem::Mode::create)), codec_(codec) {
+    : file_(files.open(path, base::FileSystem::Mode::create)),
+      codec_(codec),
+      frame_(std::make_unique<OnDisk>()) {
   scan(checkpoint);
   if (!frames_.empty()) make_durable(files, path);
 }
+
+WalFile::~WalFile() = default;
 
 std::uint64_t WalFile::size() const {
   return has_header_ ? kHeader + std::uint64_t{frames_.size()} * kFrame : 0;
@@ -64,15 +68,17 @@ std::uint64_t WalFile::size() const {
 
 Mac WalFile::frame_mac(std::uint64_t generation, std::size_t index, std::uint64_t durable,
                        ByteView masked_header, ByteView tag, const Mac& before) const {
-  base::Writer message;
-  message.u8(kFrameLabel);
-  message.u64(generation);
-  message.u64(index);
-  message.u64(durable);
-  message.raw(masked_header);
-  message.raw(tag);
-  message.raw(before);
-  return codec_.chain_mac(message.bytes());
+  std::array<std::uint8_t, 1 + 3 * 8 + kFrameHeader + 2 * kMacSize> message;
+  std::uint8_t* at = message.data();
+  *at++ = kFrameLabel;
+  for (std::uint64_t value : {generation, std::uint64_t{index}, durable}) {
+    for (int i = 0; i < 8; ++i) *at++ = static_cast<std::uint8_t>(value >> (8 * i));
+  }
+  for (ByteView part : {masked_header, tag, ByteView(before)}) {
+    std::memcpy(at, part.data(), part.size());
+    at += part.size();
+  }
+  return codec_.chain_mac(message);
 }
 
 bool WalFile::check(const OnDisk& frame, std::uint64_t generation, std::size_t index,
@@ -222,12 +228,13 @@ bool WalFile::read(PageOpener& opener, std::uint64_t offset, std::span<std::uint
   std::uint8_t* page = out.data() + (whole ? kFrameHeader : 0);
   std::array<std::uint8_t, kPageSize> sealed;
   bool there = file_->read(frame_offset(index) + kFrameHeader, sealed) == sealed.size();
-  // A page for a checkpoint is authenticated, too: it is about to replace an older one.
-  if (!there || tag_of(sealed.data()) != known.tag ||
-      !opener.open(known.page, sealed.data(), page)) {
+  if (!there || tag_of(sealed.data()) != known.tag) damaged("frame " + std::to_string(index));
+  if (raw) {
+    // A checkpoint copies it sealed: what is wrong with it will be found there as it would be here.
+    std::memcpy(page, sealed.data(), kPageSize);
+  } else if (!opener.open(known.page, sealed.data(), page)) {
     damaged("frame " + std::to_string(index));
   }
-  if (raw) std::memcpy(page, sealed.data(), kPageSize);
   return true;
 }
 
@@ -329,19 +336,19 @@ void WalFile::append(const Pending& pending, const std::uint8_t* page) {
   Frame known;
   known.page = big_endian(pending.header.data());
   known.commits = big_endian(pending.header.data() + 4) != 0;
-  auto out = std::make_unique<OnDisk>();
   FrameHeader header = masked(pending.header, index);
-  std::memcpy(out->bytes, header.data(), kFrameHeader);
-  if (!codec_.seal(known.page, page, out->bytes + kFrameHeader)) {
+  std::memcpy(frame_->bytes, header.data(), kFrameHeader);
+  if (!codec_.seal(known.page, page, frame_->bytes + kFrameHeader)) {
     throw Error(ErrorCode::io, "SQLite used bytes of a page that are reserved for its seal");
   }
-  known.tag = tag_of(out->page());
+  known.tag = tag_of(frame_->page());
   known.mac = frame_mac(generation_, index, durable_, header, known.tag, mac_before(index));
-  base::Writer trailer;
-  trailer.u64(durable_);
-  trailer.raw(known.mac);
-  std::memcpy(out->bytes + kFrame, trailer.bytes().data(), trailer.size());
-  file_->write(frame_offset(index), out->bytes);
+  for (int i = 0; i < 8; ++i) {
+    frame_->bytes[kFrame + static_cast<std::size_t>(i)] =
+        static_cast<std::uint8_t>(durable_ >> (8 * i));
+  }
+  std::memcpy(frame_->bytes + kFrame + 8, known.mac.data(), kMacSize);
+  file_->write(frame_offset(index), frame_->bytes);
   frames_.push_back(known);
 }
 

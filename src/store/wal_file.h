@@ -25,6 +25,7 @@ class WalFile {
   // log does not continue `checkpoint`.
   WalFile(base::FileSystem& files, const std::string& path, PageCodec& codec,
           const Checkpoint& checkpoint);
+  ~WalFile();
 
   std::uint64_t size() const;
   // The bytes at SQLite's offset; false (and zeros) where they lie behind the end. `raw` gives the
@@ -94,6 +95,7 @@ class WalFile {
   std::uint64_t durable_ = 0;
   std::vector<Frame> frames_;
   std::optional<Pending> pending_;
+  std::unique_ptr<OnDisk> frame_;  // being written
 };
 
 }  // namespace holdfast::store
