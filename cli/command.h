@@ -2,6 +2,8 @@
 
 // What the commands share: the global options, and how they read and print.
 
+#include <strings.h>
+
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <memory>
@@ -35,8 +37,17 @@ class UsageError : public std::runtime_error {
 // new store).
 UserKey read_key(const Context& context, bool is_new);
 UserKey read_key_file(const std::string& path);
+// A secret that is wiped when it goes.
+struct Wiped {
+  std::string text;
+  explicit Wiped(std::string given) : text(std::move(given)) {}
+  Wiped(Wiped&& other) noexcept : text(other.text) { other.wipe(); }
+  Wiped& operator=(Wiped&&) = delete;
+  ~Wiped() { wipe(); }
+  void wipe() { explicit_bzero(text.data(), text.size()); }
+};
 // From the file, HOLDFAST_NEW_PASSPHRASE, or a prompt that asks twice.
-std::string read_new_password(const std::string& file);
+Wiped read_new_password(const std::string& file);
 UserKey read_new_passphrase(const std::string& file);
 std::vector<UserKey> read_fernet_keys(const std::string& file);  // one a line
 std::string store_path(const Context& context);                  // of --db or HOLDFAST_DB
@@ -47,7 +58,6 @@ std::unique_ptr<EncryptedLocalStore> open_store(
     StoreOptions::Open open = StoreOptions::Open::existing);
 // Fails where the file exists; durable when it returns. For its owner alone.
 void write_new_file(const std::string& path, const std::string& text);
-std::string quoted_name(const std::string& collection);  // for SQL
 // A document from an argument, or from standard input for "-".
 nlohmann::json read_json(const std::string& argument);
 std::string read_standard_input(std::size_t limit);

@@ -56,6 +56,7 @@ std::string prompt(const std::string& question) {
   silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
   tcsetattr(fd, TCSAFLUSH, &silent);
   std::string line;
+  line.reserve(4096);  // so that no copy is left behind as it grows
   int c = 0;
   while ((c = std::fgetc(terminal)) != EOF && c != '\n' && line.size() < 4096) {
     line += static_cast<char>(c);
@@ -67,35 +68,27 @@ std::string prompt(const std::string& question) {
   return line;
 }
 
-struct Wiped {
-  std::string text;
-  explicit Wiped(std::string given) : text(std::move(given)) {}
-  Wiped(Wiped&&) = default;
-  ~Wiped() { explicit_bzero(text.data(), text.size()); }
-};
-
 }  // namespace
 
-std::string read_new_password(const std::string& file) {
+Wiped read_new_password(const std::string& file) {
   if (!file.empty()) {
-    std::string text = read_file(file, kMaxSecretFile, "passphrase file");
-    if (text.ends_with('\n')) text.pop_back();
-    return text;
+    Wiped secret{read_file(file, kMaxSecretFile, "passphrase file")};
+    if (secret.text.ends_with('\n')) secret.text.pop_back();
+    return secret;
   }
   if (char* set = std::getenv("HOLDFAST_NEW_PASSPHRASE")) {
-    std::string text = set;
+    Wiped secret{set};
     explicit_bzero(set, std::strlen(set));
-    return text;
+    return secret;
   }
-  std::string first = prompt("New passphrase");
+  Wiped first{prompt("New passphrase")};
   Wiped second{prompt("The same again")};
-  if (first != second.text) throw UsageError("the two passphrases differ: try again");
+  if (first.text != second.text) throw UsageError("the two passphrases differ: try again");
   return first;
 }
 
 UserKey read_new_passphrase(const std::string& file) {
-  Wiped text{read_new_password(file)};
-  return UserKey::passphrase(text.text);
+  return UserKey::passphrase(read_new_password(file).text);
 }
 
 namespace {

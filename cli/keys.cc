@@ -41,7 +41,8 @@ int added(const Context& context, unsigned slot) {
 
 int add_recovery(const Context& context, const std::string& file) {
   auto store = open_store(context);
-  std::string code = generate_recovery_code();
+  Wiped secret{generate_recovery_code()};
+  const std::string& code = secret.text;
   // Out of our hands before it opens anything: a code that nobody has seen would be worth nothing.
   if (!file.empty()) {
     write_new_file(file, code + "\n");
@@ -131,8 +132,8 @@ void add_key_commands(CLI::App& app, Context& context) {
   add = command("export", "write the data key to a new file, under the passphrase of the prompt",
                 "export key-backup.txt --db notes.hf", [&context, args] {
                   auto store = open_store(context);
-                  std::string password = read_new_password(args->new_passphrase_file);
-                  write_new_file(args->file, store->export_key_for_backup(password) + "\n");
+                  Wiped password = read_new_password(args->new_passphrase_file);
+                  write_new_file(args->file, store->export_key_for_backup(password.text) + "\n");
                   note(context, "It opens the store as --key-file, until the next 'key rekey'.");
                   return kDone;
                 });

@@ -96,16 +96,15 @@ int export_records(const Context& context, const Arguments& args) {
     return kDone;
   }
   auto store = open_store(context);
-  store->query("SELECT id, created_at, updated_at, doc FROM " + quoted_name(args.collection) +
-                   " ORDER BY id",
-               {}, [&](const json& row) {
-                 print_line(json_text({{"collection", args.collection},
-                                       {"id", row["id"]},
-                                       {"created_at", row["created_at"]},
-                                       {"updated_at", row["updated_at"]},
-                                       {"document", row["doc"]}}));
-                 return true;
-               });
+  for (const std::string& id : store->list(args.collection)) {
+    auto found = store->retrieve_versioned({args.collection, id});
+    if (!found) continue;
+    print_line(json_text({{"collection", args.collection},
+                          {"id", id},
+                          {"created_at", found->created_ms},
+                          {"updated_at", found->updated_ms},
+                          {"document", found->document}}));
+  }
   return kDone;
 }
 

@@ -129,10 +129,4 @@ void write_new_file(const std::string& path, const std::string& text) {
   if (!written) throw Error(ErrorCode::io, "cannot write " + path + ": " + std::strerror(error));
 }
 
-std::string quoted_name(const std::string& collection) {
-  std::string out = "\"";
-  for (char c : collection) out += c == '"' ? "\"\"" : std::string(1, c);
-  return out + "\"";
-}
-
 }  // namespace holdfast::cli

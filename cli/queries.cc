@@ -100,11 +100,10 @@ int doctor(const Context& context) {
   constexpr std::int64_t kDayMs = 24 * 60 * 60 * 1000;
   for (const std::string& name : store->collections()) {
     bool future = false;
-    store->query(
-        "SELECT max(updated_at) AS latest FROM " + quoted_name(name), {}, [&](const json& row) {
-          future = row["latest"].is_number() && row["latest"].get<std::int64_t>() > now + kDayMs;
-          return false;
-        });
+    for (const std::string& id : store->list(name)) {
+      auto found = store->retrieve_versioned({name, id});
+      if (found && found->updated_ms > now + kDayMs) future = true;
+    }
     if (!future) continue;
     find("clock", "records of " + name +
                       " were written in the future: check this device's clock, and the others'");

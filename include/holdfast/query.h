@@ -35,7 +35,9 @@ struct QueryChange {
 };
 
 // A query that is run again whenever a collection changed that it reads; ends when it is destroyed.
-// Destroying waits for a callback that runs on another thread. Must not outlive its store.
+// Destroying waits for a callback that runs on another thread, and so must not be done inside a
+// transaction. Keeps the rows of its last result in memory, also while the store is locked. Must
+// not outlive its store.
 class LiveQuery {
  public:
   class State;

@@ -180,7 +180,8 @@ BackupReport backup(const EncryptedLocalStore& store, const std::string& path, c
   if (files.exists(path)) {
     throw Error(ErrorCode::exists, path + " exists already: choose another name");
   }
-  std::string part = path + ".part";
+  // A name of its own, so that nothing of anybody's is written over.
+  std::string part = path + ".part-" + base::to_hex(engine.environment().random->array<8>());
   BackupReport report;
   try {
     crypto::Argon2Cost cost = engine.passphrase_cost(key.kind());
@@ -223,8 +224,8 @@ BackupReport restore(const std::string& backup_path, const UserKey& backup_key,
   std::string aside = path + ".restore";
   BackupReport report;
   report.bytes = in.size();
+  auto held = lock_store(aside + ".lock", base::FileSystem::Mode::create, environment);
   try {
-    auto held = lock_store(aside + ".lock", base::FileSystem::Mode::create, environment);
     remove_store(files, aside);
     StoreOptions create = options.store;
     create.open = StoreOptions::Open::create;
@@ -249,8 +250,10 @@ BackupReport restore(const std::string& backup_path, const UserKey& backup_key,
     throw;
   }
   old.reset();
+  held.reset();
   StoreOptions open = options.store;
   open.open = StoreOptions::Open::existing;
+  open.anchor.load = nullptr;     // a new history: the anchor follows it from here on
   Engine(path, store_key, open);  // settles what is left to do, and tells the anchor
   return report;
 }

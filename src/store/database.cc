@@ -106,7 +106,7 @@ void Database::open(const UserKey& key, MigrationReport* only_check) {
   try {
     connect_all(std::move(file), std::move(unlocked));
     if (rewrite && !replaced_another) vfs_->set_slots(std::move(slots));
-    for (const char* end : {".rekey", ".rekey-wal", "-wal.new"}) {
+    for (const char* end : {".rekey", ".rekey-wal", "-wal.new", ".new"}) {
       if (environment_.files->exists(path_ + end)) environment_.files->remove(path_ + end);
     }
     upgrade_schema(only_check);
@@ -205,8 +205,8 @@ Connection& Database::connection() {
 
 void Database::check_anchor() {
   anchored_.reset();
-  if (!options_.anchor.load) return;
-  std::optional<StorePosition> anchor = options_.anchor.load();
+  std::optional<StorePosition> anchor;
+  if (options_.anchor.load) anchor = options_.anchor.load();
   Position here = vfs_->position();
   if (anchor && (here.commits < anchor->commits ||
                  (here.commits == anchor->commits && here.root != anchor->root))) {
@@ -272,7 +272,8 @@ bool Database::create(const std::string& path, const UserKey& key, const StoreOp
   HeaderPages(*file, fresh.header, fresh.data_key.view(), 0).set_slots({slot});
   fresh.header.slots = {slot};
   fresh.header.generation = 1;
-  write_tables(aside, std::move(file), fresh, environment);
+  StoreVfs vfs(aside, std::move(file), fresh, environment);  // holds the lock until all is done
+  write_tables(vfs);
   // The log of a store that somebody deleted without it would not open under the new key.
   if (!environment.files->exists(path)) environment.files->remove(path + "-wal");
   if (environment.files->rename_new(aside, path)) return true;
@@ -281,9 +282,7 @@ bool Database::create(const std::string& path, const UserKey& key, const StoreOp
 }
 
 // The empty tables of a store whose header is written.
-void Database::write_tables(const std::string& path, std::unique_ptr<base::File> file,
-                            const Unlocked& fresh, const base::Environment& environment) {
-  StoreVfs vfs(path, std::move(file), fresh, environment);
+void Database::write_tables(StoreVfs& vfs) {
   auto connection = connect(vfs, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
   int reserved = static_cast<int>(kReserved);
   connection->execute("PRAGMA page_size = 4096");

@@ -60,7 +60,7 @@ class Database {
   void change_key(std::uint8_t number, const UserKey& key);
   void remove_key(std::uint8_t number);
   std::string export_key(std::string_view password);
-  void rekey(const Progress& progress);
+  void rekey(const Progress& progress);  // while the readers are stopped
 
   // This file is about to be renamed over another store.
   void set_replaced_another() { vfs_->set_replaced_another(true); }
@@ -76,8 +76,7 @@ class Database {
   void start_readers();
   void upgrade_schema(MigrationReport* only_check);
   void write_log_into_pages();  // all of it; throws Error(io) where somebody reads
-  static void write_tables(const std::string& path, std::unique_ptr<base::File> file,
-                           const Unlocked& fresh, const base::Environment& environment);
+  static void write_tables(StoreVfs& vfs);
   static crypto::Argon2Cost passphrase_cost(const StoreOptions& options, UserKey::Kind kind,
                                             const base::Environment& environment);
   void write_rekeyed(const std::string& aside, std::unique_ptr<base::File>& file,

@@ -125,9 +125,7 @@ void EncryptedLocalStore::remove_key(std::uint8_t number) {
   engine_->with_database([&](store::Database& database) { database.remove_key(number); });
 }
 
-void EncryptedLocalStore::rekey(const Progress& progress) {
-  engine_->with_database([&](store::Database& database) { database.rekey(progress); });
-}
+void EncryptedLocalStore::rekey(const Progress& progress) { engine_->rekey(progress); }
 
 std::string EncryptedLocalStore::export_key_for_backup(const std::string& password) const {
   std::string text;

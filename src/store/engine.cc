@@ -185,7 +185,6 @@ Engine::Transaction::~Transaction() {
     if (!sqlite3_get_autocommit(engine_.database_.connection().handle())) {
       engine_.database_.connection().execute("ROLLBACK");
     }
-    engine_.database_.scope() = {};  // views made in it are gone, too
     engine_.load();
   } catch (...) {
     // Stale: the next use of the store loads, or reports why it cannot.
@@ -318,12 +317,38 @@ void Engine::with_database(const std::function<void(Database&)>& work) {
   work(database_);
 }
 
+// Readers first, without the engine's lock: one that writes from within its query wants it.
+void Engine::rekey(const Progress& progress) {
+  std::lock_guard sync(sync_mutex_);
+  require_no_transaction();
+  Readers& readers = database_.readers();
+  readers.stop(false);
+  std::unique_lock lock(mutex_);
+  try {
+    require_no_transaction();
+    database_.connection();
+    database_.rekey(progress);
+  } catch (...) {
+    if (database_.is_open()) {
+      readers.resume();
+    } else {
+      forget_everything();
+    }
+    throw;
+  }
+}
+
 void Engine::lock() {
   std::lock_guard sync(sync_mutex_);
-  std::lock_guard lock(mutex_);
   require_no_transaction();
+  database_.readers().stop(true);
+  std::lock_guard lock(mutex_);
   if (!database_.is_open()) return;
   database_.close();
+  forget_everything();
+}
+
+void Engine::forget_everything() {
   identity_.reset();
   records_.forget();
 }
@@ -336,6 +361,7 @@ void Engine::unlock(const UserKey& key) {
     open();
   } catch (...) {
     database_.close();
+    forget_everything();
     throw;
   }
 }

@@ -72,6 +72,7 @@ class Engine {
   std::vector<IndexInfo> indexes();
 
   // Keys: see EncryptedLocalStore.
+  void rekey(const Progress& progress);
   void lock();
   void unlock(const UserKey& key);
   bool is_locked();
@@ -109,13 +110,15 @@ class Engine {
  private:
   void load();
   void open();
+  void forget_everything();
   bool in_own_transaction() const { return transaction_thread_ == std::this_thread::get_id(); }
-  // Calls `work` with a connection to read from, and its scope: beside the writer where it can.
+  // Calls `work` with a connection to read from: beside the writer, or in this thread's
+  // transaction.
   template <typename Work>
   auto read(Work work) {
-    if (in_own_transaction()) return work(database_.connection(), database_.scope());
-    Readers::Lease reader = database_.readers().lease();
-    return work(*reader->connection, reader->scope);
+    if (in_own_transaction()) return work(database_.connection());
+    Readers::Lease reader = database_.readers().lease(Readers::Use::own);
+    return work(*reader->connection);
   }
   void make_identity();
   void load_identity();

@@ -30,6 +30,12 @@ std::string as_uri(const std::string& path, const std::string& query) {
 
 std::unique_ptr<Connection> open_foreign(base::FileSystem& files, const std::string& path) {
   if (!files.exists(path)) throw Error(ErrorCode::not_found, "there is no database at " + path);
+  if (files.exists(path + "-journal")) {
+    throw Error(ErrorCode::in_use,
+                path +
+                    " is being written, or was not closed well: close its app, or open and close "
+                    "it once with its app");
+  }
   Error foreign(ErrorCode::not_a_store,
                 path + " is not an SQLite database with a table encrypted_data(id, data)");
   try {
@@ -100,7 +106,7 @@ std::uint64_t export_fernet(const EncryptedLocalStore& store, const std::string&
   if (files.exists(path)) {
     throw Error(ErrorCode::exists, path + " exists already: choose another name");
   }
-  std::string part = path + ".part";
+  std::string part = path + ".part-" + base::to_hex(engine.environment().random->array<8>());
   std::uint64_t done = 0;
   try {
     files.open(part, base::FileSystem::Mode::create)->truncate(0);  // for its owner alone

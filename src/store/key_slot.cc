@@ -207,8 +207,12 @@ KeySlot settle_slot(const KeySlot& slot, const UserKey& key, const base::Id16& d
   std::optional<Opened> opened;
   if (secret) opened = open_with(secret->view(), slot, database_id);
   if (!opened) throw Error(ErrorCode::wrong_key, "the key no longer opens its slot");
+  // With a new token: who knew the old data key knows the old one.
+  crypto::Secret token(kKey);
+  random.fill(token.span());
   KeySlot out = slot;
-  out.own = seal_own(secret->view(), database_id, data_key, opened->token.view(), random);
+  out.own = seal_own(secret->view(), database_id, data_key, token.view(), random);
+  out.token = seal_token(data_key, database_id, token.view(), random);
   out.boxed.clear();
   return out;
 }

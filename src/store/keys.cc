@@ -88,8 +88,6 @@ std::string Database::export_key(std::string_view password) {
 // Everything once more under a new key, in a file aside that then takes the old one's place. Killed
 // before the rename, the old file is untouched; after it, the new one is whole.
 void Database::rekey(const Progress& progress) {
-  connection();
-  readers_.stop(false);
   std::string aside = path_ + ".rekey";
   bool renaming = false;
   try {
@@ -131,7 +129,6 @@ void Database::rekey(const Progress& progress) {
       close();  // the one file or the other is there, and whole: opening tells which
     } else {
       environment_.files->remove(aside);
-      start_readers();
     }
     throw;
   }

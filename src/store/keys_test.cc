@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "holdfast/backup.h"
 #include "src/store/header.h"
 #include "src/store/key_slot.h"
 #include "src/store/test_store.h"
@@ -302,6 +303,24 @@ TEST(Anchor, ALostTailIsNoticed) {
   again.anchor = vault.anchor();
   EXPECT_EQ(code_of([&] { EncryptedLocalStore("test.db", FakeWorld::key(), again); }),
             ErrorCode::rolled_back);
+}
+
+TEST(Anchor, FollowsABackupThatWasRestored) {
+  FakeWorld world;
+  Vault vault;
+  StoreOptions options = world.options();
+  options.anchor = vault.anchor();
+  {
+    EncryptedLocalStore store("test.db", FakeWorld::key(), options);
+    for (int n = 0; n < 30; ++n) store.store("a", {{"n", n}});
+    backup(store, "b", FakeWorld::key(2));
+  }
+  RestoreOptions restoring;
+  restoring.replace = true;
+  restoring.store = options;
+  restore("b", FakeWorld::key(2), "test.db", FakeWorld::key(), restoring);
+  EncryptedLocalStore store("test.db", FakeWorld::key(), options);
+  EXPECT_EQ(store.retrieve("a")->at("n"), 29);
 }
 
 TEST(Anchor, ACommitWhoseAnchorWasNotReachedIsNoAlarm) {

@@ -44,12 +44,11 @@ std::size_t count_in_memory(const Bytes& inverted, bool dumped_only) {
     if (dumped_only && line.find(" dd") != std::string::npos) continue;
     for (std::uint64_t at = from; at < to;) {
       std::size_t n = std::min<std::uint64_t>(buffer.size(), to - at);
-      bool own = at < self + buffer.size() && self < at + n;
       if (std::fseek(memory, static_cast<long>(at), SEEK_SET) != 0 ||
           std::fread(buffer.data(), 1, n, memory) != n) {
         break;
       }
-      for (std::size_t i = 0; !own && i + needle.size() <= n; ++i) {
+      for (std::size_t i = 0; i + needle.size() <= n; ++i) {
         const void* hit = memchr(buffer.data() + i, needle[0] ^ 0xff, n - needle.size() + 1 - i);
         if (!hit) break;
         i = static_cast<std::size_t>(static_cast<const std::uint8_t*>(hit) - buffer.data());
@@ -57,7 +56,8 @@ std::size_t count_in_memory(const Bytes& inverted, bool dumped_only) {
         for (std::size_t k = 0; k < needle.size() && same; ++k) {
           same = buffer[i + k] == (needle[k] ^ 0xff);
         }
-        if (same) ++found;
+        bool own = at + i >= self && at + i < self + buffer.size();  // read just now
+        if (same && !own) ++found;
       }
       if (at + n == to) break;
       at += n - needle.size() + 1;

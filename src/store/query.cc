@@ -4,6 +4,8 @@
 #include <cctype>
 
 #include "holdfast/error.h"
+#include "holdfast/json.h"
+#include "src/model/json.h"
 #include "src/model/path.h"
 
 namespace holdfast {
@@ -41,22 +43,21 @@ bool is_one_of(const char* name, std::initializer_list<std::string_view> names) 
   return name && std::find(names.begin(), names.end(), std::string_view(name)) != names.end();
 }
 
-// `accessor` is the view, or other part of the query, through which a column is read.
-int authorize_read(QueryScope& scope, const char* table, const char* column, const char* database,
+// A column may be read of a collection's view, of the hidden view that it reads, and through that
+// one alone of the table. `accessor` is the innermost view, or whatever else a query gave a name.
+int authorize_read(QueryScope& scope, const char* table, const char* database,
                    const char* accessor) {
   if (!table) return SQLITE_DENY;
+  bool temporary = !database || is_one_of(database, {"temp"});
   auto collection = scope.collections.find(lower(table));
-  if (collection != scope.collections.end() && (!database || is_one_of(database, {"temp"}))) {
+  if (collection != scope.collections.end() && temporary) {
     if (scope.touched) scope.touched->insert(collection->second);
     return SQLITE_OK;
   }
+  if (std::string_view(table).starts_with(scope.secret) && temporary) return SQLITE_OK;
   if (is_one_of(table, {"json_each", "json_tree"})) return SQLITE_OK;
-  bool through_view = accessor && scope.collections.count(lower(accessor)) != 0;
-  if (is_one_of(table, {"record"}) && through_view && !is_one_of(column, {"state"})) {
-    if (scope.touched) scope.touched->insert(scope.collections.at(lower(accessor)));
-    return SQLITE_OK;
-  }
-  return SQLITE_DENY;
+  bool hidden = accessor && std::string_view(accessor).starts_with(scope.secret);
+  return is_one_of(table, {"record"}) && hidden ? SQLITE_OK : SQLITE_DENY;
 }
 
 int authorize(void* data, int action, const char* first, const char* second, const char* database,
@@ -71,7 +72,7 @@ int authorize(void* data, int action, const char* first, const char* second, con
       case SQLITE_FUNCTION:
         result = is_one_of(second, {"load_extension", "fts3_tokenizer"}) ? SQLITE_DENY : SQLITE_OK;
         break;
-      case SQLITE_READ: result = authorize_read(scope, first, second, database, accessor); break;
+      case SQLITE_READ: result = authorize_read(scope, first, database, accessor); break;
       default: break;
     }
   } catch (...) {
@@ -81,7 +82,13 @@ int authorize(void* data, int action, const char* first, const char* second, con
   return result;
 }
 
-// A view for every collection. Names that SQL cannot tell apart, or keeps for itself, have none.
+void drop_view(Connection& connection, QueryScope& scope, const std::string& name) {
+  connection.execute(("DROP VIEW IF EXISTS temp." + quoted(name, '"')).c_str());
+  scope.collections.erase(lower(name));
+}
+
+// A view for every collection, over a hidden one of its rows. Names that SQL cannot tell apart, or
+// keeps for itself, have none.
 void add_views(Connection& connection, QueryScope& scope) {
   if (scope.known == 0) {  // SQLite sets these tables up at their first use, in ways of its own
     connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')");
@@ -89,26 +96,32 @@ void add_views(Connection& connection, QueryScope& scope) {
   std::vector<std::pair<std::int64_t, std::string>> fresh;
   {
     Statement query(connection.prepare(
-        "SELECT num, name FROM main.collection WHERE num > ? AND substr(name, 1, 1) <> '_'"));
+        "SELECT num, name FROM main.collection WHERE num > ? AND substr(name, 1, 1) <> '_' "
+        "ORDER BY num"));
     query.bind(scope.known);
     while (query.step()) fresh.emplace_back(query.integer(0), query.text(1));
   }
   for (const auto& [num, name] : fresh) {
-    scope.known = std::max(scope.known, num);
     std::string view = lower(name);
-    if (view.starts_with("sqlite_")) continue;
-    auto [found, is_new] = scope.collections.emplace(view, name);
-    if (!is_new && found->second != name) {
-      throw Error(ErrorCode::invalid_argument,
-                  "the collections " + name + " and " + found->second +
-                      " differ in case only, which SQL cannot tell apart: rename one");
+    auto same = scope.collections.find(view);
+    if (same != scope.collections.end() && same->second != name) {
+      scope.ambiguous.insert(view);
+      drop_view(connection, scope, std::string(same->second));
     }
-    std::string sql = "CREATE TEMP VIEW IF NOT EXISTS " + quoted(name, '"') +
-                      " AS SELECT id, doc, created_ms AS created_at, updated_ms AS updated_at "
-                      "FROM main.record AS " +
-                      quoted(name, '"') + " WHERE collection = " + std::to_string(num) +
-                      " AND alive = 1";
-    connection.execute(sql.c_str());
+    if (!view.starts_with("sqlite_") && scope.ambiguous.count(view) == 0) {
+      std::string hidden = quoted(scope.secret + std::to_string(num), '"');
+      connection.execute(("CREATE TEMP VIEW IF NOT EXISTS " + hidden +
+                          " AS SELECT id, doc, created_ms AS created_at, updated_ms AS updated_at "
+                          "FROM main.record AS " +
+                          quoted(name, '"') + " WHERE collection = " + std::to_string(num) +
+                          " AND alive = 1")
+                             .c_str());
+      connection.execute(("CREATE TEMP VIEW IF NOT EXISTS " + quoted(name, '"') +
+                          " AS SELECT id, doc, created_at, updated_at FROM temp." + hidden)
+                             .c_str());
+      scope.collections.emplace(view, name);
+    }
+    scope.known = num;
   }
 }
 
@@ -165,8 +178,13 @@ class UserStatement {
                   "updated_at");
     }
     if ((code & 0xff) == SQLITE_ERROR) {
-      throw Error(ErrorCode::invalid_argument,
-                  std::string("the query is wrong: ") + sqlite3_errmsg(connection_.handle()));
+      std::string reason = sqlite3_errmsg(connection_.handle());
+      for (const std::string& name : scope_.ambiguous) {
+        if (lower(reason).ends_with(": " + name)) {
+          reason += " (collections of that name differ in case only, which SQL cannot tell apart)";
+        }
+      }
+      throw Error(ErrorCode::invalid_argument, "the query is wrong: " + reason);
     }
     if ((code & 0xff) == SQLITE_TOOBIG) {
       throw Error(ErrorCode::too_large, "a value of the query's result is too large");
@@ -229,19 +247,43 @@ json column_value(sqlite3_stmt* statement, int i, const std::string& name) {
   }
   const auto* data = static_cast<const char*>(sqlite3_column_blob(statement, i));
   std::string text(data ? data : "", static_cast<std::size_t>(sqlite3_column_bytes(statement, i)));
-  if (sqlite3_column_type(statement, i) == SQLITE_BLOB) {
+  if (sqlite3_column_type(statement, i) == SQLITE_BLOB || !model::valid_utf8(text)) {
     return base::to_base64url(base::view(text));
   }
-  if (name == "doc") {  // the document itself
-    json document = json::parse(text, nullptr, false);
-    if (!document.is_discarded()) return document;
+  if (name == "doc") {  // the document itself, unless the query made it up
+    try {
+      return parse_json(text);
+    } catch (const Error&) {
+      return text;
+    }
   }
   return text;
 }
 
 }  // namespace
 
+TemporaryViews::~TemporaryViews() {
+  try {
+    std::map<std::string, std::string> collections = scope_.collections;
+    for (const auto& [view, name] : collections) drop_view(connection_, scope_, name);
+    std::vector<std::string> hidden;
+    {
+      Statement query(connection_.prepare("SELECT name FROM temp.sqlite_schema"));
+      while (query.step()) hidden.emplace_back(query.text(0));
+    }
+    for (const std::string& name : hidden) drop_view(connection_, scope_, name);
+  } catch (...) {
+    // The transaction failed, and its views go with it.
+  }
+  scope_.collections.clear();
+  scope_.ambiguous.clear();
+  scope_.known = 0;
+}
+
 void install_authorizer(Connection& connection, QueryScope& scope) {
+  std::array<std::uint8_t, 16> random;
+  sqlite3_randomness(static_cast<int>(random.size()), random.data());
+  scope.secret = "_" + base::to_hex(random) + "_";
   sqlite3_set_authorizer(connection.handle(), authorize, &scope);
   sqlite3_limit(connection.handle(), SQLITE_LIMIT_LENGTH, 64 * 1024 * 1024);
 }

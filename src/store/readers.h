@@ -22,11 +22,14 @@ class Readers {
  public:
   using Open = std::function<std::unique_ptr<Reader>()>;
 
+  // Queries from outside make views, which could hide a table from our own statements.
+  enum class Use { own, queries };
+
   // One thread's use of a reader.
   class Lease {
    public:
-    Lease(Readers& owner, std::unique_ptr<Reader> reader)
-        : owner_(&owner), reader_(std::move(reader)) {}
+    Lease(Readers& owner, std::unique_ptr<Reader> reader, Use use)
+        : owner_(&owner), reader_(std::move(reader)), use_(use) {}
     ~Lease();
     Lease(Lease&& other) noexcept = default;
     Lease& operator=(Lease&&) = delete;
@@ -37,14 +40,18 @@ class Readers {
    private:
     Readers* owner_;
     std::unique_ptr<Reader> reader_;
+    Use use_;
   };
 
-  // Waits while the readers are closed for a moment. Throws Error(locked) while there is no store.
-  Lease lease();
+  // Waits while the readers are closed for a moment, but not on a thread that reads already: stop()
+  // waits for that one. Throws Error(locked) while there is no store.
+  Lease lease(Use use);
   // From now on connections come from `open`.
   void start(Open open);
-  // Waits until no thread reads, then closes all. Until start(), lease() waits, or throws where
-  // `locked`. Throws Error(invalid_argument) where this very thread is reading.
+  void resume();  // after stop(), with the same
+  // Waits until no thread reads, then closes all: to be called without any lock that a reader may
+  // want. Until start() or resume(), lease() waits, or throws where `locked`. Throws
+  // Error(invalid_argument) where this very thread is reading.
   void stop(bool locked);
 
  private:
@@ -52,9 +59,10 @@ class Readers {
   std::mutex mutex_;
   std::condition_variable changed_;
   Open open_;
+  bool stopped_ = true;
   bool locked_ = true;
   std::size_t active_ = 0;
-  std::vector<std::unique_ptr<Reader>> idle_;
+  std::vector<std::unique_ptr<Reader>> idle_[2];  // by use
 };
 
 }  // namespace holdfast::store

@@ -24,11 +24,11 @@ std::optional<model::Json> Engine::get_document(const Key& key) {
   std::unique_lock lock(mutex_, std::try_to_lock);
   if (lock && !database_.is_open()) database_.connection();  // throws
   if (lock) return find(database_.connection());
-  return read([&](Connection& connection, QueryScope&) { return find(connection); });
+  return read([&](Connection& connection) { return find(connection); });
 }
 
 std::vector<std::string> Engine::list(const std::string& collection) {
-  return read([&](Connection& connection, QueryScope&) {
+  return read([&](Connection& connection) {
     std::vector<std::string> ids;
     Statement query(connection.prepare(
         "SELECT id FROM record WHERE collection = (SELECT num FROM collection WHERE name = ?) "
@@ -41,7 +41,7 @@ std::vector<std::string> Engine::list(const std::string& collection) {
 
 void Engine::for_each(const std::string& collection,
                       const std::function<bool(const std::string&, const model::Json&)>& visit) {
-  read([&](Connection& connection, QueryScope&) {
+  read([&](Connection& connection) {
     Statement query(connection.prepare(
         "SELECT id, doc FROM record WHERE collection = "
         "(SELECT num FROM collection WHERE name = ?) AND alive = 1 ORDER BY id"));
@@ -53,7 +53,7 @@ void Engine::for_each(const std::string& collection,
 }
 
 std::vector<std::string> Engine::collections() {
-  return read([&](Connection& connection, QueryScope&) {
+  return read([&](Connection& connection) {
     std::vector<std::string> names;
     Statement query(connection.prepare(
         "SELECT name FROM collection c WHERE substr(name, 1, 1) <> '_' AND EXISTS "
@@ -66,15 +66,33 @@ std::vector<std::string> Engine::collections() {
 void Engine::query(const std::string& sql, const std::vector<model::Json>& parameters,
                    const std::function<bool(const model::Json&)>& visit,
                    std::set<std::string>* touched) {
-  read([&](Connection& connection, QueryScope& scope) {
-    run_query(connection, scope, sql, parameters, visit, touched);
-  });
+  if (!in_own_transaction()) {
+    Readers::Lease reader = database_.readers().lease(Readers::Use::queries);
+    run_query(*reader->connection, reader->scope, sql, parameters, visit, touched);
+    return;
+  }
+  // On the writer's connection nothing of a query may be left while the app goes on.
+  std::vector<model::Json> rows;
+  {
+    TemporaryViews views(database_.connection(), database_.scope());
+    auto keep = [&](const model::Json& row) {
+      rows.push_back(row);
+      return true;
+    };
+    run_query(database_.connection(), database_.scope(), sql, parameters, keep, touched);
+  }
+  for (const model::Json& row : rows) {
+    if (!visit(row)) return;
+  }
 }
 
 QueryPlan Engine::explain(const std::string& sql, const std::vector<model::Json>& parameters) {
-  return read([&](Connection& connection, QueryScope& scope) {
-    return explain_query(connection, scope, sql, parameters);
-  });
+  if (!in_own_transaction()) {
+    Readers::Lease reader = database_.readers().lease(Readers::Use::queries);
+    return explain_query(*reader->connection, reader->scope, sql, parameters);
+  }
+  TemporaryViews views(database_.connection(), database_.scope());
+  return explain_query(database_.connection(), database_.scope(), sql, parameters);
 }
 
 LiveQuery Engine::watch(const std::string& sql, const std::vector<model::Json>& parameters,
@@ -114,14 +132,14 @@ bool Engine::drop_index(const IndexInfo& index) {
 }
 
 std::vector<IndexInfo> Engine::indexes() {
-  return read([](Connection& connection, QueryScope&) { return list_indexes(connection); });
+  return read([](Connection& connection) { return list_indexes(connection); });
 }
 
 void Engine::snapshot(const std::function<void(Connection&)>& work) {
   if (in_own_transaction()) {
     throw Error(ErrorCode::invalid_argument, "this cannot be part of a transaction: commit first");
   }
-  Readers::Lease reader = database_.readers().lease();
+  Readers::Lease reader = database_.readers().lease(Readers::Use::own);
   reader->connection->execute("BEGIN");
   try {
     work(*reader->connection);

@@ -135,9 +135,9 @@ int x_lock(sqlite3_file* file, int level) {
       self.lock = SQLITE_LOCK_RESERVED;
     }
     if (level >= SQLITE_LOCK_PENDING) {
-      files.exclusive_by_ = &self;
-      self.lock = SQLITE_LOCK_PENDING;
+      // Nobody waits here for others to leave, so nobody is kept from coming meanwhile.
       if (files.shared_locks_ > 1) return SQLITE_BUSY;
+      files.exclusive_by_ = &self;
       self.lock = SQLITE_LOCK_EXCLUSIVE;
     }
     return SQLITE_OK;

@@ -296,7 +296,7 @@ TEST(Vfs, Rule10OneConnectionWritesAndReadersNeverDo) {
   Bytes log = opened.log();
   opened.store.query("SELECT count(*) AS n FROM records");
   opened.store.list();
-  Readers::Lease reader = opened.store.engine().database().readers().lease();
+  Readers::Lease reader = opened.store.engine().database().readers().lease(Readers::Use::own);
   Statement pages(reader->connection->prepare("SELECT count(*) FROM record"));
   EXPECT_TRUE(pages.step());
   EXPECT_EQ(opened.file(), file);

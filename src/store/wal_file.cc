@@ -57,7 +57,13 @@ WalFile::WalFile(base::FileSystem& files, const std::string& path, PageCodec& co
       codec_(codec),
       frame_(std::make_unique<OnDisk>()) {
   scan(checkpoint);
-  if (!frames_.empty()) make_durable(files, path);
+  if (frames_.empty()) return;
+  try {
+    make_durable(files, path);
+  } catch (const Error&) {
+    // A full disk must not keep anybody from reading, or from deleting.
+    files.remove(path + ".new");
+  }
 }
 
 WalFile::~WalFile() = default;
@@ -188,6 +194,8 @@ void WalFile::make_durable(base::FileSystem& files, const std::string& path) {
 // cut tore. A valid one that was written when the bad one was already durable proves damage, and so
 // does one of the next generation: its header is gone.
 void WalFile::check_lost_frames(std::size_t first_bad, std::size_t count) {
+  constexpr std::size_t kMostLookedAt = 1'000'000;  // 4 GB: a hostile file may be sparse and vast
+  count = std::min(count, first_bad + kMostLookedAt);
   auto frame = std::make_unique<OnDisk>();
   Mac before = mac_before(first_bad);
   for (std::size_t index = first_bad; index < count; ++index) {
