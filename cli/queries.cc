@@ -114,7 +114,8 @@ int doctor(const Context& context) {
          "only one key opens this store: 'holdfast key add-recovery' makes a second, for paper");
   }
   if (context.json) print_line(json_text({{"findings", findings}}));
-  if (findings.empty()) note(context, "all is well: every page is what the store last wrote");
+  note(context, findings.empty() ? "all is well: every page is what the store last wrote"
+                                 : fmt::format("{} found", findings.size()));
   bool bad = std::any_of(findings.begin(), findings.end(),
                          [](const json& one) { return one["finding"] != "one_key"; });
   return bad ? kFailed : kDone;

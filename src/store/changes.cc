@@ -93,15 +93,25 @@ void Engine::write_all_again() {
                 "conflicts are pending in this restored store: settle them first");
   }
   std::vector<Key> keys;
+  Connection& db = database_.connection();
   {
-    Statement query(database_.connection().prepare(
-        "SELECT c.name, r.id FROM record r JOIN collection c ON c.num = r.collection "
-        "WHERE r.alive = 1 ORDER BY r.num"));
+    Statement query(
+        db.prepare("SELECT c.name, r.id FROM record r JOIN collection c "
+                   "ON c.num = r.collection WHERE r.alive = 1 ORDER BY r.num"));
     while (query.step()) keys.emplace_back(std::string(query.text(0)), std::string(query.text(1)));
   }
+  // Nobody in a new vault has seen what came before, so nothing may build on it.
+  db.execute("DELETE FROM record WHERE alive = 0; DELETE FROM change; DELETE FROM device");
+  building_.reset();
+  load();
   for (const Key& key : keys) {
     model::Op op;
     op.value = parse_stored(records_.load(key.collection, key.id).value().doc);
+    Statement(db.prepare("DELETE FROM record WHERE id = ? AND collection = "
+                         "(SELECT num FROM collection WHERE name = ?)"))
+        .bind(key.id)
+        .bind(key.collection)
+        .run();
     write(key, {std::move(op)}, nullptr);
   }
 }

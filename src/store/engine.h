@@ -84,8 +84,9 @@ class Engine {
   crypto::Argon2Cost passphrase_cost(UserKey::Kind kind);
   // After rows were put into the tables past this object, in the caller's transaction.
   void reload() { load(); }
-  // Every record as a new write of this device, in the caller's transaction: for a restored store's
-  // new vault. Throws Error(invalid_argument) where conflicts are pending.
+  // Every record as a new write of this device, with no history before it, in the caller's
+  // transaction: for a restored store's new vault. Throws Error(invalid_argument) where conflicts
+  // are pending.
   void write_all_again();
 
   // Writes ops on one record whose writer's base was `context` (what it supersedes).
