@@ -76,45 +76,17 @@ TEST(Docs, HeaderOfAStore) {
   ByteView page = ByteView(files.content("f")).first(4096);
   base::Reader in(page, "the header");
   std::string text;
-  for (auto [name, size] :
-       std::initializer_list<std::pair<const char*, std::size_t>>{{"magic", 8},
-                                                                  {"version", 1},
-                                                                  {"suite", 1},
-                                                                  {"page size", 4},
-                                                                  {"database id", 16},
-                                                                  {"generation", 8},
-                                                                  {"replaced", 1},
-                                                                  {"checkpoint", 8},
-                                                                  {"pages", 8},
-                                                                  {"table MAC", 16},
-                                                                  {"log", 8},
-                                                                  {"log frames", 8},
-                                                                  {"log MAC", 16},
-                                                                  {"commits", 8},
-                                                                  {"root", 16},
-                                                                  {"secrets size", 1},
-                                                                  {"salt", 16},
-                                                                  {"commitment", 32},
-                                                                  {"secrets key", 32},
-                                                                  {"tag", 16},
-                                                                  {"slots", 1},
-                                                                  {"slot size", 2},
-                                                                  {"kind", 1},
-                                                                  {"number", 1},
-                                                                  {"created", 8},
-                                                                  {"public key", 32},
-                                                                  {"slot id", 16},
-                                                                  {"own size", 2},
-                                                                  {"salt", 16},
-                                                                  {"commitment", 32},
-                                                                  {"both keys", 64},
-                                                                  {"tag", 16},
-                                                                  {"token size", 1},
-                                                                  {"salt", 16},
-                                                                  {"commitment", 32},
-                                                                  {"token", 32},
-                                                                  {"tag", 16},
-                                                                  {"boxed size", 1}}) {
+  for (auto [name, size] : std::initializer_list<std::pair<const char*, std::size_t>>{
+           {"magic", 8},        {"version", 1},     {"suite", 1},        {"page size", 4},
+           {"database id", 16}, {"generation", 8},  {"replaced", 1},     {"checkpoint", 8},
+           {"pages", 8},        {"table MAC", 16},  {"log", 8},          {"log frames", 8},
+           {"log MAC", 16},     {"commits", 8},     {"root", 16},        {"secrets size", 1},
+           {"salt", 16},        {"commitment", 32}, {"secrets key", 32}, {"tag", 16},
+           {"slots", 1},        {"slot size", 2},   {"kind", 1},         {"number", 1},
+           {"created", 8},      {"public key", 32}, {"slot id", 16},     {"own size", 2},
+           {"salt", 16},        {"commitment", 32}, {"both keys", 64},   {"tag", 16},
+           {"token size", 1},   {"salt", 16},       {"commitment", 32},  {"token", 32},
+           {"tag", 16},         {"boxed size", 1}}) {
     text += row(name, in.raw(size));
   }
   ByteView rest = in.rest();

@@ -31,6 +31,19 @@ TEST(Sync, CarriesRecordsFromOneDeviceToTheOther) {
   expect_equal(vault);
 }
 
+TEST(Sync, TellsALiveQueryOfWhatCameIn) {
+  TestVault vault;
+  vault[1].store->store({"notes", "own"}, {{"n", 1}});
+  std::vector<QueryChange> changes;
+  LiveQuery live = vault[1].store->watch(
+      "SELECT id FROM notes", {}, [&](const QueryChange& change) { changes.push_back(change); });
+  vault[0].store->store({"notes", "theirs"}, {{"n", 2}});
+  vault.settle();
+  ASSERT_EQ(changes.size(), 2u);
+  EXPECT_EQ(changes[1].added, std::vector<Json>({{{"id", "theirs"}}}));
+  EXPECT_EQ(changes[1].rows, 2u);
+}
+
 TEST(Sync, BothEditedWhileTheRelayWasDownAndConvergeForEachStrategy) {
   for (Strategy strategy :
        {Strategy::timestamp, Strategy::priority, Strategy::merge, Strategy::user_choice}) {

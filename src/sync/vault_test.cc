@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "src/sync/test_vault.h"
 #include "src/crypto/recovery_code.h"
+#include "src/sync/test_vault.h"
 #include "src/sync/ticket.h"
 
 namespace holdfast::sync {
