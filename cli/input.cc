@@ -39,10 +39,10 @@ void restore_terminal(int signal) {
 }
 
 // Asks on the terminal, without echo. The answer never touches stdout.
-std::string prompt(const std::string& question) {
+std::string prompt(const std::string& question, const char* otherwise) {
   FILE* terminal = std::fopen("/dev/tty", "r+");
   if (!terminal) {
-    throw UsageError("no key was given: use --key-file, --passphrase-file or HOLDFAST_PASSPHRASE");
+    throw UsageError(otherwise);
   }
   std::fprintf(terminal, "%s: ", question.c_str());
   std::fflush(terminal);
@@ -81,8 +81,10 @@ Wiped read_new_password(const std::string& file) {
     explicit_bzero(set, std::strlen(set));
     return secret;
   }
-  Wiped first{prompt("New passphrase")};
-  Wiped second{prompt("The same again")};
+  const char* otherwise =
+      "no new passphrase was given: use --new-passphrase-file or HOLDFAST_NEW_PASSPHRASE";
+  Wiped first{prompt("New passphrase", otherwise)};
+  Wiped second{prompt("The same again", otherwise)};
   if (first.text != second.text) throw UsageError("the two passphrases differ: try again");
   return first;
 }
@@ -105,9 +107,13 @@ Wiped read_passphrase(const Context& context, bool is_new) {
     explicit_bzero(set, std::strlen(set));
     return secret;
   }
-  Wiped first{prompt(is_new ? "New passphrase" : "Passphrase")};
+  const char* otherwise =
+      context.key_file.empty()
+          ? "no key was given: use --key-file, --passphrase-file or HOLDFAST_PASSPHRASE"
+          : "an exported key needs its passphrase: use --passphrase-file or HOLDFAST_PASSPHRASE";
+  Wiped first{prompt(is_new ? "New passphrase" : "Passphrase", otherwise)};
   if (is_new) {
-    Wiped second{prompt("The same again")};
+    Wiped second{prompt("The same again", otherwise)};
     if (first.text != second.text) throw UsageError("the two passphrases differ: try again");
   }
   return first;
@@ -123,7 +129,21 @@ UserKey read_key_file(const std::string& path) {
       {reinterpret_cast<const std::uint8_t*>(secret.text.data()), secret.text.size()});
 }
 
+namespace {
+
+// Only an exported key goes with a passphrase.
+void check_key_options(const Context& context) {
+  if (context.key_file.empty() || context.passphrase_file.empty()) return;
+  Wiped secret{read_file(context.key_file, kMaxSecretFile, "key file")};
+  if (!secret.text.starts_with(kExportedKey)) {
+    throw UsageError("give --key-file or --passphrase-file, not both");
+  }
+}
+
+}  // namespace
+
 UserKey read_key(const Context& context, bool is_new) {
+  check_key_options(context);
   if (context.key_file.empty()) return UserKey::passphrase(read_passphrase(context, is_new).text);
   Wiped secret{read_file(context.key_file, kMaxSecretFile, "key file")};
   if (!secret.text.starts_with(kExportedKey)) return read_key_file(context.key_file);
@@ -180,6 +200,7 @@ std::unique_ptr<EncryptedLocalStore> open_store(const Context& context, const Us
 }
 
 std::unique_ptr<EncryptedLocalStore> open_store(const Context& context, StoreOptions::Open open) {
+  check_key_options(context);
   std::string db = store_path(context);
   check_options(db, open);  // before anybody is asked for a passphrase
   return open_store(context, read_key(context, ::access(db.c_str(), F_OK) != 0), open);

@@ -41,6 +41,11 @@ int added(const Context& context, unsigned slot) {
 
 int add_recovery(const Context& context, const std::string& file) {
   auto store = open_store(context);
+  constexpr std::size_t kMostKeys = 8;
+  if (store->key_slots().size() >= kMostKeys) {
+    throw Error(ErrorCode::too_large,
+                "the store has as many keys as it can have: remove one first");
+  }
   Wiped secret{generate_recovery_code()};
   const std::string& code = secret.text;
   // Out of our hands before it opens anything: a code that nobody has seen would be worth nothing.
@@ -118,6 +123,7 @@ void add_key_commands(CLI::App& app, Context& context) {
   add = command("rm", "remove a key: it opens this file no more", "rm 2 --db notes.hf",
                 [&context, args] {
                   open_store(context)->remove_key(slot_number(args->slot));
+                  note(context, "That key opens this file no more; older copies of it, it does.");
                   return kDone;
                 });
   add->add_option("SLOT", args->slot, "its number, from 'key ls'")->required();
@@ -126,6 +132,7 @@ void add_key_commands(CLI::App& app, Context& context) {
           "rekey --db notes.hf", [&context] {
             auto store = open_store(context);
             with_progress(context, [&](const Progress& progress) { store->rekey(progress); });
+            note(context, "Every key slot opens it as before; keys that were exported do not.");
             return kDone;
           });
 

@@ -84,6 +84,11 @@ int export_records(const Context& context, const Arguments& args) {
         "say how: --fernet FILE --fernet-key-file KEY for a database of tokens, or --plaintext for "
         "documents that anybody can read");
   }
+  if (args.fernet == args.file.empty()) {
+    throw UsageError(args.fernet
+                         ? "which FILE is to be made?"
+                         : "--plaintext writes to standard output: redirect that to a file");
+  }
   if (args.fernet) {
     Fernet keys(read_fernet_keys(args.key_file));
     auto store = open_store(context);

@@ -41,7 +41,10 @@ int init(const Context& context, const std::string& name, const std::string& rec
     } else if (context.json) {
       print_line(json{{"recovery_code", code}}.dump());
     } else {
-      note(context, "Write this recovery code down; it is shown once and kept nowhere:");
+      note(context,
+           "Write this recovery code of the vault down; it is shown once and kept nowhere. It is "
+           "for a "
+           "later version: a code that opens this file is made by 'holdfast key add-recovery'.");
       print_line(code);
     }
     if (std::fflush(stdout) != 0) throw Error(ErrorCode::io, "cannot write to standard output");

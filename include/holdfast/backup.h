@@ -24,15 +24,16 @@ BackupReport backup(const EncryptedLocalStore& store, const std::string& path, c
                     const Progress& progress = {});
 
 struct RestoreOptions {
-  bool replace = false;  // put it in the place of a store that exists
-  StoreOptions store;    // for the new store; `open` is not used
+  // Put it in the place of a store that exists, whatever its keys; of nothing else.
+  bool replace = false;
+  StoreOptions store;  // for the new store; `open` is not used
 };
 
 // Makes a store at `db_path`, opened by `store_key`, of a backup's records. The backup is proved
 // whole, and the store written and checked aside, before anything takes its place. The store is a
 // new device, in no vault: let it join with a ticket. Throws Error(exists) where there is a file
-// and it is not to be replaced, in_use, wrong_key, not_a_store (no backup), newer_version, corrupt
-// (damaged or cut), io, cancelled; then nothing has changed.
+// and it is not to be replaced, in_use, wrong_key, not_a_store (no backup, or no store to replace),
+// newer_version, corrupt (damaged or cut), io, cancelled; then nothing has changed.
 BackupReport restore(const std::string& backup_path, const UserKey& backup_key,
                      const std::string& db_path, const UserKey& store_key,
                      const RestoreOptions& options = {}, const Progress& progress = {});

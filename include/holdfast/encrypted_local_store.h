@@ -158,8 +158,8 @@ class EncryptedLocalStore {
   // updated_at (milliseconds since 1970); a collection is there from its first record on. `sql` is
   // one SELECT;
   // `?` stand for `parameters`, in order. A row is an object by column, a column named doc the
-  // document itself. Rows are as of one moment, and come while others write. Throws
-  // Error(invalid_argument) where the query is wrong or reads anything else.
+  // document itself, a blob base64url text. Rows are as of one moment, and come while others write.
+  // Throws Error(invalid_argument) where the query is wrong or reads anything else.
   //   query("SELECT id, doc ->> '$.title' AS title FROM notes WHERE doc ->> '$.due' < ?", {today})
   std::vector<nlohmann::json> query(const std::string& sql,
                                     const std::vector<nlohmann::json>& parameters = {}) const;
@@ -174,8 +174,8 @@ class EncryptedLocalStore {
   // It may use the store.
   LiveQuery watch(const std::string& sql, const std::vector<nlohmann::json>& parameters,
                   const std::function<void(const QueryChange&)>& changed) const;
-  // False where there is one already (create), or none (drop). Error(invalid_argument) for a path
-  // that is none.
+  // False where there is one already (create), or none (drop). The collection may still be to come.
+  // Error(invalid_argument) for a path that is none.
   bool create_index(const std::string& collection, const std::string& path);
   bool drop_index(const std::string& collection, const std::string& path);
   std::vector<IndexInfo> indexes() const;
@@ -194,7 +194,9 @@ class EncryptedLocalStore {
   // The store's keys: any one of up to 8 opens it. A change is on disk when it returns, and leaves
   // the data as it is: who kept an old copy of the file opens it with the old key.
   std::vector<KeySlotInfo> key_slots() const;
-  std::uint8_t add_key(const UserKey& key);                  // returns the slot's number
+  // Returns the slot's number. Error(exists) for a key that opens the store already (passphrases
+  // are not compared), Error(invalid_argument) for an exported key, Error(too_large) with 8 keys.
+  std::uint8_t add_key(const UserKey& key);
   void change_key(std::uint8_t number, const UserKey& key);  // Error(not_found) for no such slot
   void remove_key(std::uint8_t number);  // Error(invalid_argument) for the last one
   // Encrypts everything under a new key of its own, in a new file that takes the old one's place,

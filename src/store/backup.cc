@@ -180,8 +180,8 @@ BackupReport backup(const EncryptedLocalStore& store, const std::string& path, c
   if (files.exists(path)) {
     throw Error(ErrorCode::exists, path + " exists already: choose another name");
   }
-  // A name of its own, so that nothing of anybody's is written over.
-  std::string part = path + ".part-" + base::to_hex(engine.environment().random->array<8>());
+  std::string part = path + ".holdfast-part";  // what a killed one left is written over
+  auto held = lock_store(part, base::FileSystem::Mode::create, engine.environment());
   BackupReport report;
   try {
     crypto::Argon2Cost cost = engine.passphrase_cost(key.kind());
@@ -219,7 +219,13 @@ BackupReport restore(const std::string& backup_path, const UserKey& backup_key,
     throw Error(ErrorCode::exists, path + " exists already: choose another name, or replace it");
   }
   std::unique_ptr<base::File> old;
-  if (there) old = lock_store(path, base::FileSystem::Mode::existing, environment);
+  if (there) {
+    old = lock_store(path, base::FileSystem::Mode::existing, environment);
+    if (!is_store(*old)) {
+      throw Error(ErrorCode::not_a_store,
+                  path + " is no Holdfast store, so it is not replaced: choose another name");
+    }
+  }
   BackupReader in(open_backup(files, backup_path), backup_key, backup_path);
   std::string aside = path + ".restore";
   BackupReport report;

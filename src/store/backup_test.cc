@@ -143,13 +143,23 @@ TEST(Backup, ReplacesAStoreOnlyWhenAskedAndNotOneInUse) {
   EXPECT_EQ(store.engine().records().canonical_state(), saved.state);
 }
 
+TEST(Backup, ReplacesNothingThatIsNoStore) {
+  Saved saved;
+  saved.world.files->open("picture", base::FileSystem::Mode::create)->write(0, Bytes(9000, 0xd8));
+  EXPECT_EQ(code_of([&] {
+              restore("b", saved.key, "picture", FakeWorld::key(), into(saved.world, true));
+            }),
+            ErrorCode::not_a_store);
+  EXPECT_EQ(saved.world.files->content("picture"), Bytes(9000, 0xd8));
+}
+
 TEST(Backup, CancelledLeavesNothing) {
   Saved saved;
   auto store = saved.world.open();
   auto stop = [](const ProgressReport&) { return false; };
   EXPECT_EQ(code_of([&] { backup(store, "c", saved.key, stop); }), ErrorCode::cancelled);
   EXPECT_FALSE(saved.world.files->exists("c"));
-  EXPECT_FALSE(saved.world.files->exists("c.part"));
+  EXPECT_FALSE(saved.world.files->exists("c.holdfast-part"));
   EXPECT_EQ(
       code_of([&] { restore("b", saved.key, "n.db", FakeWorld::key(), into(saved.world), stop); }),
       ErrorCode::cancelled);

@@ -106,10 +106,11 @@ std::uint64_t export_fernet(const EncryptedLocalStore& store, const std::string&
   if (files.exists(path)) {
     throw Error(ErrorCode::exists, path + " exists already: choose another name");
   }
-  std::string part = path + ".part-" + base::to_hex(engine.environment().random->array<8>());
+  std::string part = path + ".holdfast-part";  // what a killed one left is written over
+  auto held = store::lock_store(part, base::FileSystem::Mode::create, engine.environment());
   std::uint64_t done = 0;
   try {
-    files.open(part, base::FileSystem::Mode::create)->truncate(0);  // for its owner alone
+    held->truncate(0);
     {
       Connection out(part, SQLITE_OPEN_READWRITE, nullptr, nullptr);
       out.execute("PRAGMA journal_mode = MEMORY");
@@ -135,7 +136,7 @@ std::uint64_t export_fernet(const EncryptedLocalStore& store, const std::string&
       });
       out.execute("COMMIT");
     }
-    files.open(part, base::FileSystem::Mode::existing)->sync();
+    held->sync();
     if (!files.rename_new(part, path)) {
       throw Error(ErrorCode::exists, path + " was made by another process meanwhile");
     }

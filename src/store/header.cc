@@ -143,7 +143,8 @@ Unlocked choose(const std::vector<Candidate>& candidates, crypto::Secret data_ke
   }
   // A key that only the older copy still has is on its way out.
   if (!best || (slot_id && !slot)) {
-    throw Error(ErrorCode::wrong_key, "that passphrase or key does not open " + path);
+    throw Error(ErrorCode::wrong_key,
+                "that passphrase or key does not open " + path + " (or its key slots are damaged)");
   }
   bool uneven = whole < kHeaderPages || candidates[0].page != candidates[1].page;
   return {best->header, std::move(data_key), 1 - best->place, uneven, slot};
@@ -177,7 +178,18 @@ Unlocked unlock(base::File& file, const UserKey& key, const std::string& path) {
     throw Error(ErrorCode::corrupt, path + ": the header was changed: restore a backup");
   }
   if (refused) throw *refused;
-  throw Error(ErrorCode::wrong_key, "that passphrase or key does not open " + path);
+  throw Error(ErrorCode::wrong_key,
+              "that passphrase or key does not open " + path + " (or its key slots are damaged)");
+}
+
+bool is_store(base::File& file) {
+  for (std::size_t place = 0; place < kHeaderPages; ++place) {
+    std::array<std::uint8_t, kMagic.size()> start;
+    if (file.read(place * kHeaderPage, start) == start.size() && base::text(start) == kMagic) {
+      return true;
+    }
+  }
+  return false;
 }
 
 Unlocked unlock_with(base::File& file, ByteView data_key, const std::string& path) {

@@ -77,6 +77,8 @@ struct Unlocked {
 // Reads the pages and opens a slot. A damaged copy is passed over where the other is whole. Throws
 // Error(not_a_store, newer_version, wrong_key, corrupt); writes nothing.
 Unlocked unlock(base::File& file, const UserKey& key, const std::string& path);
+// Whether it begins like a store, of whatever version and key.
+bool is_store(base::File& file);
 // By the data key itself. Throws Error(wrong_key) where it is another.
 Unlocked unlock_with(base::File& file, ByteView data_key, const std::string& path);
 

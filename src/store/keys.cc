@@ -46,6 +46,14 @@ std::uint8_t Database::add_key(const UserKey& key) {
                              [&](const KeySlot& slot) { return slot.number == free; });
     if (!taken) number = free;
   }
+  for (const KeySlot& slot : header.slots) {
+    // Two slots of one key would make removing one of them mean nothing. Trying a passphrase is
+    // slow.
+    if (key.kind() == UserKey::Kind::passphrase || !open_slot(slot, key, header.database_id))
+      continue;
+    throw Error(ErrorCode::exists,
+                "that key opens the store already, as key slot " + std::to_string(slot.number));
+  }
   header.slots.push_back(make_slot(number, key, header.database_id, data_key_.view(),
                                    passphrase_cost(options_, key.kind(), environment_),
                                    environment_.clock->now_ms(), *environment_.random));

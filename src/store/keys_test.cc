@@ -105,6 +105,7 @@ TEST(Keys, AreChangedAndRemovedButNeverTheLast) {
   EXPECT_EQ(code_of([&] { again.remove_key(7); }), ErrorCode::not_found);
   for (int n = 0; n < 7; ++n) again.add_key(FakeWorld::key(static_cast<std::uint8_t>(30 + n)));
   EXPECT_EQ(code_of([&] { again.add_key(FakeWorld::key(40)); }), ErrorCode::too_large);
+  EXPECT_EQ(code_of([&] { again.add_key(FakeWorld::key(33)); }), ErrorCode::exists);
   EXPECT_EQ(again.key_slots().size(), kMaxSlots);
 }
 
