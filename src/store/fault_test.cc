@@ -30,7 +30,7 @@
 namespace {
 
 // Count down to the allocation that fails; 0 is off.
-thread_local long allocations_left = 0;
+[[maybe_unused]] thread_local long allocations_left = 0;
 thread_local long sqlite_left = 0;
 thread_local bool fail_for_ever = false;
 thread_local bool failed_once = false;
