@@ -259,8 +259,8 @@ BackupReport restore(const std::string& backup_path, const UserKey& backup_key,
   held.reset();
   StoreOptions open = options.store;
   open.open = StoreOptions::Open::existing;
-  open.anchor.load = nullptr;     // a new history: the anchor follows it from here on
-  Engine(path, store_key, open);  // settles what is left to do, and tells the anchor
+  open.anchor.load = nullptr;             // a new history: the anchor follows it from here on
+  Engine settled(path, store_key, open);  // settles what is left to do, and tells the anchor
   return report;
 }
 
