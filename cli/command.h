@@ -41,10 +41,13 @@ UserKey read_key_file(const std::string& path);
 struct Wiped {
   std::string text;
   explicit Wiped(std::string given) : text(std::move(given)) {}
-  Wiped(Wiped&& other) noexcept : text(other.text) { other.wipe(); }
+  Wiped(Wiped&& other) noexcept : text(std::move(other.text)) { other.wipe(); }
   Wiped& operator=(Wiped&&) = delete;
   ~Wiped() { wipe(); }
-  void wipe() { explicit_bzero(text.data(), text.size()); }
+  void wipe() {  // with what a moved short string leaves behind its end
+    text.resize(text.capacity());
+    explicit_bzero(text.data(), text.size());
+  }
 };
 // From the file, HOLDFAST_NEW_PASSPHRASE, or a prompt that asks twice.
 Wiped read_new_password(const std::string& file);

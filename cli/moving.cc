@@ -64,8 +64,7 @@ int restore_backup(const Context& context, const Arguments& args) {
 
 int import_tokens(const Context& context, const Arguments& args) {
   Fernet keys(read_fernet_keys(args.key_file));
-  Context own = context;
-  auto store = open_store(own);
+  auto store = open_store(context);
   std::uint64_t count = 0;
   with_progress(context, [&](const Progress& progress) {
     count = import_fernet(*store, args.file, keys, args.collection, progress);
