@@ -81,7 +81,8 @@ std::optional<FernetToken> open_fernet(ByteView key32, std::string_view token) {
                          static_cast<int>(sealed.size())));
   // Authentic bytes with wrong padding come only from a faulty writer who had the key.
   if (EVP_DecryptFinal_ex(context.get(), plain.data() + n, &last) != 1) return std::nullopt;
-  out.plain = Secret(plain.view().first(static_cast<std::size_t>(n + last)));
+  out.plain =
+      Secret(plain.view().first(static_cast<std::size_t>(n) + static_cast<std::size_t>(last)));
   return out;
 }
 
