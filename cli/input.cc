@@ -70,23 +70,35 @@ std::string prompt(const std::string& question, const char* otherwise) {
 
 }  // namespace
 
-Wiped read_new_password(const std::string& file) {
+namespace {
+
+// From the file, the variable of the environment, or a prompt, which asks twice for a new one.
+Wiped read_secret(const std::string& file, const char* variable, bool is_new,
+                  const char* otherwise) {
   if (!file.empty()) {
     Wiped secret{read_file(file, kMaxSecretFile, "passphrase file")};
     if (secret.text.ends_with('\n')) secret.text.pop_back();
     return secret;
   }
-  if (char* set = std::getenv("HOLDFAST_NEW_PASSPHRASE")) {
+  if (char* set = std::getenv(variable)) {
     Wiped secret{set};
     explicit_bzero(set, std::strlen(set));
     return secret;
   }
-  const char* otherwise =
-      "no new passphrase was given: use --new-passphrase-file or HOLDFAST_NEW_PASSPHRASE";
-  Wiped first{prompt("New passphrase", otherwise)};
-  Wiped second{prompt("The same again", otherwise)};
-  if (first.text != second.text) throw UsageError("the two passphrases differ: try again");
+  Wiped first{prompt(is_new ? "New passphrase" : "Passphrase", otherwise)};
+  if (is_new) {
+    Wiped second{prompt("The same again", otherwise)};
+    if (first.text != second.text) throw UsageError("the two passphrases differ: try again");
+  }
   return first;
+}
+
+}  // namespace
+
+Wiped read_new_password(const std::string& file) {
+  return read_secret(
+      file, "HOLDFAST_NEW_PASSPHRASE", true,
+      "no new passphrase was given: use --new-passphrase-file or HOLDFAST_NEW_PASSPHRASE");
 }
 
 UserKey read_new_passphrase(const std::string& file) {
@@ -97,26 +109,11 @@ namespace {
 
 // The passphrase that goes with the options, however it comes.
 Wiped read_passphrase(const Context& context, bool is_new) {
-  if (!context.passphrase_file.empty()) {
-    Wiped secret{read_file(context.passphrase_file, kMaxSecretFile, "passphrase file")};
-    if (secret.text.ends_with('\n')) secret.text.pop_back();
-    return secret;
-  }
-  if (char* set = std::getenv("HOLDFAST_PASSPHRASE")) {
-    Wiped secret{set};
-    explicit_bzero(set, std::strlen(set));
-    return secret;
-  }
-  const char* otherwise =
+  return read_secret(
+      context.passphrase_file, "HOLDFAST_PASSPHRASE", is_new,
       context.key_file.empty()
           ? "no key was given: use --key-file, --passphrase-file or HOLDFAST_PASSPHRASE"
-          : "an exported key needs its passphrase: use --passphrase-file or HOLDFAST_PASSPHRASE";
-  Wiped first{prompt(is_new ? "New passphrase" : "Passphrase", otherwise)};
-  if (is_new) {
-    Wiped second{prompt("The same again", otherwise)};
-    if (first.text != second.text) throw UsageError("the two passphrases differ: try again");
-  }
-  return first;
+          : "an exported key needs its passphrase: use --passphrase-file or HOLDFAST_PASSPHRASE");
 }
 
 constexpr std::string_view kExportedKey = "holdfast-key-";
