@@ -72,6 +72,8 @@ struct StoreOptions {
   // Of Argon2id for a new passphrase slot, 64 to 1024; 0: what takes this machine about half a
   // second.
   std::uint32_t passphrase_memory_mib = 0;
+  // How long what records said before is kept: see History. 0: not at all.
+  int history_days = 30;
   StoreAnchor anchor;                              // needs Durability::full
   const base::Environment* environment = nullptr;  // the world's seams; null: the real ones
 };

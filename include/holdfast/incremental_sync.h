@@ -17,7 +17,9 @@ struct LocalChange {
   std::string collection;
   std::string id;
   std::string path;  // "$.field"; "$" for the whole record
-  std::string kind;  // "set", "unset", "remove" or "keep"
+  // "set", "unset", "remove", "keep", "edit" (of a text or list), or "purge" (of what every device
+  // knows is deleted)
+  std::string kind;
 };
 
 struct SyncProgress {

@@ -67,6 +67,7 @@ class Connection {
   Statement prepare(const char* sql);
   sqlite3* handle() { return db_; }
   int changes() { return sqlite3_changes(db_); }
+  std::int64_t last_row() { return sqlite3_last_insert_rowid(db_); }  // that was inserted
 
   // Throws what `code` means.
   [[noreturn]] void fail(int code);

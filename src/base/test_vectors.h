@@ -26,6 +26,16 @@ inline std::optional<nlohmann::json> load_vectors(const std::string& name) {
   return std::nullopt;
 }
 
+// The path of a file of real input, the same way: from HOLDFAST_DATA, else beside the project.
+inline std::optional<std::string> data_file(const std::string& name) {
+  const char* set = std::getenv("HOLDFAST_DATA");
+  std::string path = (set ? set : HOLDFAST_DATA_DEFAULT) + ("/" + name);
+  if (std::ifstream(path)) return path;
+  const char* ci = std::getenv("CI");
+  if (ci && std::string(ci) == "true") ADD_FAILURE() << "no real input at " << path;
+  return std::nullopt;
+}
+
 }  // namespace holdfast::base
 
 // Declares `name` with the vectors, or skips the test.

@@ -8,6 +8,7 @@
 #include "holdfast/error.h"
 #include "src/model/json.h"
 #include "src/model/path.h"
+#include "src/model/sequence_ops.h"
 
 namespace holdfast::model {
 namespace {
@@ -16,7 +17,9 @@ constexpr std::uint8_t kVersion = 1;
 constexpr std::uint8_t kKindMask = 0x0f;
 constexpr std::uint8_t kHasPriority = 0x10;
 constexpr std::uint8_t kAutomatic = 0x20;
-constexpr std::uint8_t kResolves = 0x40;
+constexpr std::uint8_t kListed = 0x40;
+constexpr std::uint8_t kOwn = 0x80;
+constexpr int kKinds = 9;
 
 // Strings by the order of their first use.
 class Dictionary {
@@ -126,16 +129,105 @@ VersionVector read_context(base::Reader& in, const ChangeSet& change, const Vers
   return context;
 }
 
+Dot read_dot(base::Reader& in, ReadDictionary& devices) {
+  Dot dot;
+  dot.device = device_id(devices.next());
+  dot.sequence = in.varint();
+  return dot;
+}
+
 std::vector<Dot> read_dots(base::Reader& in, ReadDictionary& devices, const ChangeSet& change) {
   std::vector<Dot> dots(in.count(2));
   for (Dot& dot : dots) {
-    dot.device = device_id(devices.next());
-    dot.sequence = in.varint();
-    if (!change.context.covers(dot)) in.fail("it resolves what its author had not seen");
+    dot = read_dot(in, devices);
+    if (!change.context.covers(dot)) in.fail("it supersedes what its author had not seen");
   }
-  bool sorted = std::adjacent_find(dots.begin(), dots.end(), std::greater_equal<>()) == dots.end();
-  if (dots.empty() || !sorted) in.fail("what it resolves is out of order");
+  if (std::adjacent_find(dots.begin(), dots.end(), std::greater_equal<>()) != dots.end()) {
+    in.fail("what it supersedes is out of order");
+  }
   return dots;
+}
+
+bool has_value(const Op& op) {
+  return op.kind == OpKind::set || op.kind == OpKind::whole || op.kind == OpKind::edit;
+}
+bool has_sequence(const Op& op) { return op.kind == OpKind::edit || op.kind == OpKind::fold; }
+
+void write_op(base::Writer& out, const ChangeSet& change, const Op& op, Dictionary& devices,
+              Dictionary& collections, Dictionary& records, Dictionary& paths) {
+  out.u8(static_cast<std::uint8_t>(
+      static_cast<std::uint8_t>(op.kind) | (op.priority != 0 ? kHasPriority : 0) |
+      (op.automatic ? kAutomatic : 0) | (op.supersedes == Supersedes::listed ? kListed : 0) |
+      (op.supersedes == Supersedes::own ? kOwn : 0)));
+  out.varint(collections.index_of(op.collection));
+  out.varint(records.index_of(op.record));
+  out.varint(paths.index_of(op.path));
+  if (op.priority != 0) out.zigzag(op.priority);
+  if (op.automatic) out.zigzag(static_cast<std::int64_t>(change.hlc.value - op.picked.value));
+  auto put_dot = [&](const Dot& dot) {
+    out.varint(devices.index_of(device_text(dot.device)));
+    out.varint(dot.sequence);
+  };
+  if (op.supersedes == Supersedes::listed) {
+    out.varint(op.writes.size());
+    for (const Dot& dot : op.writes) put_dot(dot);
+  }
+  if (has_sequence(op)) put_dot(op.sequence);
+}
+
+// The first rule that an op breaks.
+const char* broken_rule(const Op& op, const ChangeSet& change) {
+  bool whole_record =
+      op.kind == OpKind::remove || op.kind == OpKind::keep || op.kind == OpKind::whole;
+  bool one_field = op.kind == OpKind::unset || op.kind == OpKind::drop || op.kind == OpKind::edit ||
+                   op.kind == OpKind::fold;
+  if (whole_record && !op.path.empty()) return "an op on a record names a field";
+  if (one_field && op.path.empty()) return "an op on a field names none";
+  bool forgets = op.kind == OpKind::purge || op.kind == OpKind::fold;
+  if (forgets && op.supersedes != Supersedes::listed) return "it forgets without a list";
+  if (op.supersedes == Supersedes::own && op.kind != OpKind::set) return "an op replaces its own";
+  if (op.supersedes == Supersedes::own && op.path.empty()) return "an op replaces its own";
+  bool knows = change.context.covers(op.sequence) || op.sequence == change.dot();
+  if (has_sequence(op) && !knows) return "it edits what its author had not seen";
+  return nullptr;
+}
+
+Op read_op(base::Reader& in, const ChangeSet& change, ReadDictionary& devices,
+           ReadDictionary& collections, ReadDictionary& records, ReadDictionary& paths) {
+  std::uint8_t head = in.u8();
+  int kind = head & kKindMask;
+  if (kind < 1 || kind > kKinds) {
+    throw Error(ErrorCode::newer_version,
+                "a device of this vault writes a kind of change that this version does not know: "
+                "update the app");
+  }
+  Op op;
+  op.kind = static_cast<OpKind>(kind);
+  op.automatic = (head & kAutomatic) != 0;
+  op.collection = collections.next();
+  op.record = records.next();
+  op.path = paths.next();
+  if (head & kHasPriority) op.priority = in.zigzag();
+  if ((head & kHasPriority) && op.priority == 0) in.fail("a priority is not needed");
+  if (op.automatic) op.picked.value = change.hlc.value - static_cast<std::uint64_t>(in.zigzag());
+  if ((head & kListed) && (head & kOwn)) in.fail("an op supersedes in two ways");
+  if (head & kListed) op.supersedes = Supersedes::listed;
+  if (head & kOwn) op.supersedes = Supersedes::own;
+  if (head & kListed) op.writes = read_dots(in, devices, change);
+  if (has_sequence(op)) op.sequence = read_dot(in, devices);
+  if (const char* rule = broken_rule(op, change)) in.fail(rule);
+  return op;
+}
+
+void read_value(base::Reader& in, Op& op) {
+  op.value = from_cbor(in.sized());
+  try {
+    check_value(op.value, kMaxDepth, op.path.size());
+    if (op.kind == OpKind::edit) check_edit(op.value);
+  } catch (const Error& error) {
+    in.fail(error.what());
+  }
+  if (op.path.empty() && !op.value.is_object()) in.fail("a document is not an object");
 }
 
 }  // namespace
@@ -153,19 +245,8 @@ Bytes encode_changes(const std::vector<ChangeSet>& changes) {
     before = change.context;
     heads.varint(change.ops.size());
     for (const Op& op : change.ops) {
-      ops.u8(static_cast<std::uint8_t>(
-          static_cast<std::uint8_t>(op.kind) | (op.priority != 0 ? kHasPriority : 0) |
-          (op.automatic ? kAutomatic : 0) | (op.resolves.empty() ? 0 : kResolves)));
-      ops.varint(collections.index_of(op.collection));
-      ops.varint(records.index_of(op.record));
-      ops.varint(paths.index_of(op.path));
-      if (op.priority != 0) ops.zigzag(op.priority);
-      if (!op.resolves.empty()) ops.varint(op.resolves.size());
-      for (const Dot& dot : op.resolves) {
-        ops.varint(devices.index_of(device_text(dot.device)));
-        ops.varint(dot.sequence);
-      }
-      if (op.kind == OpKind::set) values.sized(to_cbor(op.value));
+      write_op(ops, change, op, devices, collections, records, paths);
+      if (has_value(op)) values.sized(to_cbor(op.value));
     }
   }
   base::Writer out;
@@ -220,43 +301,16 @@ std::vector<ChangeSet> decode_changes(ByteView bytes, const DeviceId& device) {
   std::size_t resolved = 0;
   for (ChangeSet& change : changes) {
     for (Op& op : change.ops) {
-      std::uint8_t head = in.u8();
-      int kind = head & kKindMask;
-      if (kind < 1 || kind > 4 || (head & ~(kKindMask | kHasPriority | kAutomatic | kResolves))) {
-        throw Error(ErrorCode::newer_version,
-                    "a device of this vault writes a kind of change that this version does not "
-                    "know: update the app");
-      }
-      op.kind = static_cast<OpKind>(kind);
-      op.automatic = (head & kAutomatic) != 0;
-      op.collection = collections.next();
-      op.record = records.next();
-      op.path = paths.next();
+      op = read_op(in, change, devices, collections, records, paths);
       names += op.collection.size() + op.record.size() + op.path.size();
       if (names > kMaxNamesPerBatch) in.fail("its names are too large");
-      if (head & kHasPriority) op.priority = in.zigzag();
-      if (head & kResolves) {
-        op.resolves = read_dots(in, devices, change);
-        resolved += op.resolves.size();
-        if (resolved > kMaxResolvesPerBatch) in.fail("it resolves too much");
-      }
-      bool whole = op.kind == OpKind::remove || op.kind == OpKind::keep;
-      if (((head & kHasPriority) && op.priority == 0) || (whole && !op.path.empty()) ||
-          (op.kind == OpKind::unset && op.path.empty())) {
-        in.fail("an op breaks its rules");
-      }
+      resolved += op.writes.size();
+      if (resolved > kMaxResolvesPerBatch) in.fail("it supersedes too much");
     }
   }
   for (ChangeSet& change : changes) {
     for (Op& op : change.ops) {
-      if (op.kind != OpKind::set) continue;
-      op.value = from_cbor(in.sized());
-      try {
-        check_value(op.value, kMaxDepth, op.path.size());
-      } catch (const Error& error) {
-        in.fail(error.what());
-      }
-      if (op.path.empty() && !op.value.is_object()) in.fail("a document is not an object");
+      if (has_value(op)) read_value(in, op);
     }
   }
   devices.finish();

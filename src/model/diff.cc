@@ -1,16 +1,16 @@
 #include "src/model/diff.h"
 
 #include "src/model/path.h"
+#include "src/model/typed_diff.h"
 
 namespace holdfast::model {
-namespace {
 
 bool same_leaf(const Json& a, const Json& b) {
   if (a.is_number_integer() && b.is_number_integer()) return a == b;
   return a.type() == b.type() && (a.is_structured() ? a.dump() == b.dump() : a == b);
 }
 
-Op make_op(OpKind kind, std::string path, Json value = nullptr) {
+Op make_op(OpKind kind, std::string path, Json value) {
   Op op;
   op.kind = kind;
   op.path = std::move(path);
@@ -18,7 +18,16 @@ Op make_op(OpKind kind, std::string path, Json value = nullptr) {
   return op;
 }
 
-void walk(const Json& before, const Json& after, const std::string& path, std::vector<Op>& ops) {
+namespace {
+
+void walk(const Json& before, const Json& after, const std::string& path, const Editing* editing,
+          std::vector<Op>& ops) {
+  if (editing) {
+    if (auto typed = typed_diff(*editing, path, before, after)) {
+      for (Op& op : *typed) ops.push_back(std::move(op));
+      return;
+    }
+  }
   bool maps = before.is_object() && after.is_object();
   if (!maps || after.empty()) {
     bool same = maps ? before.empty() : same_leaf(before, after);
@@ -34,16 +43,16 @@ void walk(const Json& before, const Json& after, const std::string& path, std::v
     if (old == before.end()) {
       ops.push_back(make_op(OpKind::set, child, value));
     } else {
-      walk(*old, value, child, ops);
+      walk(*old, value, child, editing, ops);
     }
   }
 }
 
 }  // namespace
 
-std::vector<Op> diff(const Json& before, const Json& after) {
+std::vector<Op> diff(const Json& before, const Json& after, const Editing* editing) {
   std::vector<Op> ops;
-  walk(before, after, "", ops);
+  walk(before, after, "", editing, ops);
   return ops;
 }
 

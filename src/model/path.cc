@@ -65,19 +65,21 @@ bool valid_pointer(std::string_view pointer) {
   return depth <= kMaxDepth && valid_utf8(pointer);
 }
 
-std::string display_path(std::string_view pointer) {
+namespace {
+
+std::string display(std::string_view pointer, bool pattern) {
   std::string out = "$";
   while (!pointer.empty()) {
     std::size_t end = pointer.find('/', 1);
     std::string key = unescape(pointer.substr(1, end == pointer.npos ? pointer.npos : end - 1));
     out += '.';
-    out += plain(key) ? key : Json(key).dump();
+    out += plain(key) || (pattern && key == "*") ? key : Json(key).dump();
     pointer = end == pointer.npos ? "" : pointer.substr(end);
   }
   return out;
 }
 
-std::string parse_path(std::string_view text) {
+std::string parse(std::string_view text, bool pattern) {
   auto fail = [&]() -> std::string {
     throw Error(ErrorCode::invalid_argument,
                 "'" + std::string(text) + "' is not a path; write it like $.address.city, or $");
@@ -99,7 +101,8 @@ std::string parse_path(std::string_view text) {
       out = child_path(out, key.get_ref<const std::string&>());
     } else {
       while (i < text.size() && text[i] != '.') ++i;
-      if (!plain(text.substr(start, i - start))) return fail();
+      std::string_view step = text.substr(start, i - start);
+      if (!plain(step) && !(pattern && step == "*")) return fail();
       out = child_path(out, text.substr(start, i - start));
     }
   }
@@ -107,5 +110,12 @@ std::string parse_path(std::string_view text) {
     throw Error(ErrorCode::too_large, "the path is longer than 1024 bytes");
   return out;
 }
+
+}  // namespace
+
+std::string display_path(std::string_view pointer) { return display(pointer, false); }
+std::string display_pattern(std::string_view pointer) { return display(pointer, true); }
+std::string parse_path(std::string_view text) { return parse(text, false); }
+std::string parse_pattern(std::string_view text) { return parse(text, true); }
 
 }  // namespace holdfast::model

@@ -18,5 +18,8 @@ bool valid_pointer(std::string_view pointer);
 std::string display_path(std::string_view pointer);
 // Throws Error(invalid_argument) with an example of a right one, too_large beyond kMaxPath.
 std::string parse_path(std::string_view text);
+// The same for a pattern, in which a step * stands for any one key: "$.lines.*.price".
+std::string parse_pattern(std::string_view text);
+std::string display_pattern(std::string_view pointer);
 
 }  // namespace holdfast::model

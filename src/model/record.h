@@ -1,18 +1,21 @@
 #pragma once
 
-// The state of one record: the live values of each field and of the record's existence. Applying
-// the same change sets in any causal order gives the same state on every device.
+// The state of one record: the live values of each field and of the record's existence, a
+// tombstone-free dotted store. A write that the version vector covers and the state lacks has been
+// superseded. The same change sets in any causal order give the same state on every device.
 
 #include <functional>
 
+#include "src/model/sequence.h"
 #include "src/model/types.h"
 
 namespace holdfast::model {
 
-// One live value of a field; no value: the field was deleted by this write.
+// One live value of a field: a value, a sequence, or neither: the field was deleted by this write.
 struct Entry {
   Stamp stamp;
   std::optional<Json> value;
+  std::optional<Dot> sequence;  // the write that began it
 };
 
 // One live word on whether the record exists.
@@ -21,18 +24,55 @@ struct Presence {
   bool alive = true;
 };
 
-struct Record {
-  std::vector<Presence> presence;                    // by dot
-  std::map<std::string, std::vector<Entry>> fields;  // by pointer; entries by dot
-  std::int64_t created_ms = 0;                       // the earliest write ever seen
-  std::int64_t updated_ms = 0;                       // the latest
-
-  bool alive() const;
+// A place in a list: an element has one for each time it was put somewhere, and is shown at the
+// latest.
+struct Slot {
+  std::string key;  // of the element: its values lie below the list's path under this name
+  Dot dot;
+  Hlc hlc;
 };
 
-// Applies one op of `change`: what its context covers (and what the change set itself wrote before)
-// is superseded, at the op's path and below; its own value is added beside what remains.
-void apply(Record& record, const ChangeSet& change, const Op& op);
+// A text, or the order of a list. Of a list, units are indexes into `slots`.
+struct SequenceState {
+  Sequence units;
+  bool is_list = false;
+  std::vector<Slot> slots;
+  std::map<std::string, Json> first_values;  // of elements from before the list was a sequence
+};
+
+struct Record {
+  std::vector<Presence> presence;                                 // by dot
+  std::vector<Stamp> births;                                      // writes that created it, by dot
+  std::map<std::string, std::vector<Entry>> fields;               // by pointer; entries by dot
+  std::map<std::string, std::map<Dot, SequenceState>> sequences;  // by pointer and first write
+
+  bool alive() const;  // unless a policy says that a delete wins
+  bool empty() const { return presence.empty() && fields.empty() && sequences.empty(); }
+  std::int64_t created_ms() const;
+  std::int64_t updated_ms() const;
+};
+
+// The words that count: what no user wrote, only where no user's is there.
+std::vector<Presence> words_that_count(const Record& record);
+
+// What an op took away and what it replaced, for history: see apply().
+struct Taken {
+  std::string path;
+  std::vector<Entry> entries;
+};
+
+// Applies one op of `change`: what it supersedes goes, its own value is added beside what remains.
+// Appends what went to `taken`, where that is wanted.
+void apply(Record& record, const ChangeSet& change, const Op& op,
+           std::vector<Taken>* taken = nullptr);
+
+// Whether it holds anything that can be forgotten once every device knows it; see purge.h.
+bool may_forget(const Record& record);
+
+// The state that knows everything that `a` and `b` know. `a_seen` and `b_seen` cover all that was
+// ever applied to each.
+Record join(const Record& a, const VersionVector& a_seen, const Record& b,
+            const VersionVector& b_seen);
 
 // Calls `visit(pointer, value)` for each leaf of a document: everything but objects with members.
 void for_each_leaf(const Json& value, const std::string& path,

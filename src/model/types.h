@@ -51,17 +51,29 @@ class VersionVector {
 // Who wrote a live value, and how it ranks beside others.
 struct Stamp {
   Dot dot;
-  Hlc hlc;
+  Hlc hlc;  // of the write; of an automatic resolution, of the value that it picked
   std::int64_t priority = 0;
   bool automatic = false;  // a resolution that no user wrote: ranks below every user's write
   auto operator<=>(const Stamp&) const = default;
 };
 
 enum class OpKind : std::uint8_t {
-  set = 1,     // the field at `path` is `value`; an object stands for its leaves
+  set = 1,     // the field at `path` is `value`; an object stands for its leaves. At "": creates
   unset = 2,   // the field at `path` is gone
   remove = 3,  // the record is deleted
   keep = 4,    // the record is kept in spite of a concurrent delete
+  whole = 5,   // the record is `value`, which stays one register (record granularity)
+  drop = 6,    // what it supersedes at `path` and below goes without a trace
+  edit = 7,    // changes the sequence at `path`: text, or the order of a list
+  purge = 8,   // forgets what all devices know is gone: not an edit of anybody
+  fold = 9,    // forgets how the sequence at `path` came to be, up to the writes it lists
+};
+
+// Which of the live writes at its place an op takes away.
+enum class Supersedes : std::uint8_t {
+  covered,  // all that the context covers
+  listed,   // exactly those in `writes`
+  own,      // this device's own: a counter's total
 };
 
 struct Op {
@@ -69,16 +81,17 @@ struct Op {
   std::string collection;
   std::string record;
   std::string path;  // RFC 6901; "" is the whole document
-  Json value;        // of `set`
+  Json value;        // of `set` and `whole`; of `edit`, see sequence_ops.h
   std::int64_t priority = 0;
   bool automatic = false;
-  // Of a resolution: exactly the writes that it supersedes, sorted, in place of all that the
-  // context covers. Empty for every other op.
-  std::vector<Dot> resolves;
+  Hlc picked;  // of an automatic op: when the value that it picked was written
+  Supersedes supersedes = Supersedes::covered;
+  std::vector<Dot> writes;  // of `listed` and `fold`: sorted
+  Dot sequence;             // of `edit` and `fold`: the write that began the sequence
 };
 
 // What one transaction of a device changed. Its dot is (device, sequence); `context` is what the
-// writer's base contained, and so what these ops supersede.
+// writer knew.
 struct ChangeSet {
   DeviceId device{};
   std::uint64_t sequence = 0;

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "src/model/path.h"
+#include "src/model/sequence_ops.h"
 
 namespace holdfast::model {
 namespace {
@@ -13,6 +14,7 @@ struct Side {
   std::optional<Json> value;
   Stamp stamp;
   std::vector<Dot> dots;
+  std::vector<Dot> beneath;  // that live inside of it without being shown
 };
 
 bool outranks(const Stamp& a, const Stamp& b, Strategy strategy) {
@@ -22,32 +24,24 @@ bool outranks(const Stamp& a, const Stamp& b, Strategy strategy) {
   return a.dot > b.dot;
 }
 
-std::string identity(const std::optional<Json>& value) { return value ? value->dump() : ""; }
-
-// null goes with anything; whole and broken numbers are of one kind.
-int kind_of(const Json& value) {
-  if (value.is_null()) return 0;
-  if (value.is_number()) return 1;
-  return 2 + static_cast<int>(value.type());
+void append(std::vector<Dot>& to, const std::vector<Dot>& from) {
+  to.insert(to.end(), from.begin(), from.end());
 }
 
+std::string identity(const std::optional<Json>& value) { return value ? value->dump() : ""; }
+
 ConflictType type_of(const std::vector<Side>& sides) {
-  int kind = 0;
-  bool mismatch = false;
-  for (const Side& side : sides) {
-    if (!side.value) return ConflictType::update_delete;
-    int k = kind_of(*side.value);
-    if (k != 0 && kind != 0 && k != kind) mismatch = true;
-    if (k != 0) kind = k;
-  }
-  return mismatch ? ConflictType::type_mismatch : ConflictType::concurrent_update;
+  std::vector<const std::optional<Json>*> values;
+  for (const Side& side : sides) values.push_back(&side.value);
+  return conflict_type(values);
 }
 
 // Equal values that were written concurrently agree: one side.
 void add_side(std::vector<Side>& sides, Side side) {
   for (Side& other : sides) {
     if (identity(other.value) != identity(side.value)) continue;
-    other.dots.insert(other.dots.end(), side.dots.begin(), side.dots.end());
+    append(other.dots, side.dots);
+    append(other.beneath, side.beneath);
     std::int64_t priority = std::max(other.stamp.priority, side.stamp.priority);
     if (outranks(side.stamp, other.stamp, Strategy::timestamp)) other.stamp = side.stamp;
     other.stamp.priority = priority;
@@ -56,15 +50,21 @@ void add_side(std::vector<Side>& sides, Side side) {
   sides.push_back(std::move(side));
 }
 
-Json union_of(const std::vector<Side>& sides) {
-  Json out = Json::array();
-  std::set<std::string> seen;
-  for (const Side& side : sides) {
-    for (const Json& item : *side.value) {
-      if (seen.insert(item.dump()).second) out.push_back(item);
-    }
+// A part of what a side consists of.
+void take_part(Side& whole, const Side& part) {
+  bool first = whole.dots.empty();
+  if (first || outranks(part.stamp, whole.stamp, Strategy::timestamp)) whole.stamp = part.stamp;
+  append(whole.dots, part.dots);
+  append(whole.beneath, part.beneath);
+}
+
+Json add_up(const Json& a, const Json& b) {
+  if (!a.is_number_integer() || !b.is_number_integer()) return a.get<double>() + b.get<double>();
+  std::int64_t sum = 0;
+  if (__builtin_add_overflow(a.get<std::int64_t>(), b.get<std::int64_t>(), &sum)) {
+    return a.get<double>() + b.get<double>();
   }
-  return out;
+  return sum;
 }
 
 // The document as a tree in which a field may have values of its own and fields below it at once.
@@ -75,11 +75,12 @@ struct Node {
 
 class Renderer {
  public:
-  Renderer(const StrategyOf& strategy, View& view) : strategy_(strategy), view_(view) {}
+  Renderer(const Record& record, const Rules& rules, View& view)
+      : record_(record), rules_(rules), view_(view) {}
 
-  Node grow(const Record& record) {
+  Node grow() {
     Node root;
-    for (const auto& [path, entries] : record.fields) {
+    for (const auto& [path, entries] : record_.fields) {
       Node* node = &root;
       for (std::size_t at = 0; at < path.size();) {
         std::size_t end = std::min(path.find('/', at + 1), path.size());
@@ -93,104 +94,261 @@ class Renderer {
 
   // The side that is shown at a node; its value is absent where nothing is.
   Side show(const Node& node, const std::string& path) {
-    Side below;
-    bool any_below = false;
-    for (const auto& [step, child] : node.children) {
-      Side side = show(child, path + step);
-      if (!side.value) continue;
-      if (!below.value) below.value = Json::object();
-      (*below.value)[last_key(step)] = std::move(*side.value);
-      if (!any_below || outranks(side.stamp, below.stamp, Strategy::timestamp)) {
-        below.stamp = side.stamp;
-      }
-      any_below = true;
-      below.dots.insert(below.dots.end(), side.dots.begin(), side.dots.end());
-    }
-    std::vector<Side> sides;
-    if (node.entries) {
-      for (const Entry& entry : *node.entries) {
-        // An object's own {} agrees with whatever lies below it.
-        if (any_below && entry.value && entry.value->is_object()) {
-          below.dots.push_back(entry.stamp.dot);
-          continue;
-        }
-        add_side(sides, {entry.value, entry.stamp, {entry.stamp.dot}});
-      }
-    }
-    if (any_below) sides.push_back(std::move(below));
-    return choose(std::move(sides), path);
+    FieldType type = rules_.has_types() ? rules_.at(path).type : FieldType::value;
+    bool sequence =
+        node.entries && std::any_of(node.entries->begin(), node.entries->end(),
+                                    [](const Entry& e) { return e.sequence.has_value(); });
+    if (sequence) return choose(sequences(node, path), path);
+    if (type == FieldType::counter && node.entries) return choose(counter(node), path);
+    if (type == FieldType::set) return choose(set(node), path);
+    return choose(plain(node, path), path);
   }
 
-  Side choose(std::vector<Side> sides, const std::string& path) {
-    if (sides.empty()) return {};
-    Strategy strategy = sides.size() == 1 ? Strategy::timestamp : strategy_(path);
-    std::sort(sides.begin(), sides.end(), [&](const Side& a, const Side& b) {
-      return outranks(b.stamp, a.stamp, Strategy::timestamp);
-    });
-    std::size_t best = 0;
-    for (std::size_t i = 1; i < sides.size(); ++i) {
-      if (outranks(sides[i].stamp, sides[best].stamp, strategy)) best = i;
-    }
-    // Its own writes only: settling a conflict above this field does not settle one here.
-    Side shown = sides[best];
-    if (sides.size() == 1) return shown;
-    ConflictType type = type_of(sides);
-    bool lists = std::all_of(sides.begin(), sides.end(),
-                             [](const Side& s) { return s.value && s.value->is_array(); });
-    if (strategy == Strategy::merge && lists) shown.value = union_of(sides);
-    add_conflict(path, type, sides, best, strategy);
-    return shown;
-  }
-
-  void add_conflict(const std::string& path, ConflictType type, const std::vector<Side>& sides,
-                    std::size_t best, Strategy strategy) {
+  void add_conflict(const std::string& path, const std::vector<Side>& sides, std::size_t best,
+                    const std::optional<Json>& shown, bool merged, const FieldRule& rule) {
     Conflict conflict;
     conflict.path = display_path(path);
-    conflict.type = type;
-    conflict.visible = best;
-    conflict.pending = strategy == Strategy::user_choice || type != ConflictType::concurrent_update;
+    conflict.type = type_of(sides);
+    conflict.visible = conflict.suggested = best;
+    conflict.shown = shown;
+    conflict.merged = merged;
+    // What no user wrote asks nothing.
+    auto users = std::count_if(sides.begin(), sides.end(),
+                               [](const Side& side) { return !side.stamp.automatic; });
+    bool asks = rule.strategy == Strategy::user_choice || rule.critical ||
+                conflict.type != ConflictType::concurrent_update;
+    conflict.pending = asks && users > 1;
     for (const Side& side : sides) {
-      conflict.candidates.push_back(
-          {side.value, side.stamp.dot.device, side.stamp.hlc.ms(), side.stamp.priority, side.dots});
+      conflict.candidates.push_back({side.value, side.stamp.dot.device, side.stamp.hlc.ms(),
+                                     side.stamp.hlc.value, side.stamp.priority,
+                                     side.stamp.automatic, side.dots, side.beneath});
     }
     view_.pending += conflict.pending;
     view_.conflicts.push_back(std::move(conflict));
   }
 
  private:
-  const StrategyOf& strategy_;
+  std::vector<Side> plain(const Node& node, const std::string& path) {
+    Side below;
+    for (const auto& [step, child] : node.children) {
+      Side side = show(child, path + step);
+      if (!side.value) continue;
+      if (!below.value) below.value = Json::object();
+      (*below.value)[last_key(step)] = std::move(*side.value);
+      take_part(below, side);
+    }
+    std::vector<Side> sides;
+    if (node.entries) {
+      for (const Entry& entry : *node.entries) {
+        // An object's own {} agrees with whatever lies below it.
+        if (below.value && entry.value && entry.value->is_object() && entry.value->empty()) {
+          below.dots.push_back(entry.stamp.dot);
+          continue;
+        }
+        add_side(sides, {entry.value, entry.stamp, {entry.stamp.dot}, {}});
+      }
+    }
+    if (below.value) sides.push_back(std::move(below));
+    return sides;
+  }
+
+  std::vector<Side> counter(const Node& node) {
+    std::vector<Side> sides;
+    Side total;
+    for (const Entry& entry : *node.entries) {
+      Side side{entry.value, entry.stamp, {entry.stamp.dot}, {}};
+      if (!entry.value || !entry.value->is_number()) {
+        add_side(sides, std::move(side));
+        continue;
+      }
+      total.value = total.value ? add_up(*total.value, *entry.value) : *entry.value;
+      take_part(total, side);
+    }
+    if (total.value) sides.push_back(std::move(total));
+    return sides;
+  }
+
+  // What lists of values name, less what was removed since, and what was added.
+  std::vector<Side> set(const Node& node) {
+    std::vector<Side> sides;
+    Side members;
+    std::vector<std::pair<Stamp, const Json*>> added;
+    std::set<std::string> seen, removed;
+    for (const auto& [step, child] : node.children) {
+      if (!child.entries) continue;
+      const Entry* present = nullptr;
+      for (const Entry& entry : *child.entries) {
+        if (entry.value &&
+            (!present || outranks(present->stamp, entry.stamp, Strategy::timestamp))) {
+          present = &entry;
+        }
+        take_part(members, {std::nullopt, entry.stamp, {entry.stamp.dot}, {}});
+      }
+      if (present) {
+        added.emplace_back(present->stamp, &*present->value);
+      } else {
+        removed.insert(step.substr(1));
+      }
+    }
+    Json list = Json::array();
+    bool any = !added.empty();
+    if (node.entries) {
+      for (const Entry& entry : *node.entries) {
+        Side side{entry.value, entry.stamp, {entry.stamp.dot}, {}};
+        if (!entry.value || !entry.value->is_array()) {
+          add_side(sides, std::move(side));
+          continue;
+        }
+        any = true;
+        take_part(members, side);
+        for (const Json& item : *entry.value) {
+          if (!removed.contains(set_key(item)) && seen.insert(item.dump()).second)
+            list.push_back(item);
+        }
+      }
+    }
+    std::sort(added.begin(), added.end(), [](const auto& a, const auto& b) {
+      if (a.first.hlc != b.first.hlc) return a.first.hlc < b.first.hlc;
+      if (a.first.dot != b.first.dot) return a.first.dot < b.first.dot;
+      return a.second->dump() < b.second->dump();
+    });
+    for (const auto& [stamp, item] : added) {
+      if (seen.insert(item->dump()).second) list.push_back(*item);
+    }
+    if (any) members.value = std::move(list);
+    if (any) sides.push_back(std::move(members));
+    return sides;
+  }
+
+  std::vector<Side> sequences(const Node& node, const std::string& path) {
+    std::vector<Side> sides;
+    std::map<Dot, Side> by_sequence;
+    for (const Entry& entry : *node.entries) {
+      Side side{entry.value, entry.stamp, {entry.stamp.dot}, {}};
+      if (entry.sequence) {
+        take_part(by_sequence[*entry.sequence], side);
+      } else {
+        add_side(sides, std::move(side));
+      }
+    }
+    std::set<std::string> placed;
+    for (auto& [began, side] : by_sequence) {
+      const SequenceState& state = record_.sequences.at(path).at(began);
+      side.value = state.is_list ? elements(state, node, path, placed, side) : Json(text_of(state));
+    }
+    for (auto& [began, side] : by_sequence) {
+      const SequenceState& state = record_.sequences.at(path).at(began);
+      if (state.is_list) add_lost(node, path, placed, side);
+      add_side(sides, std::move(side));
+    }
+    return sides;
+  }
+
+  Json elements(const SequenceState& state, const Node& node, const std::string& path,
+                std::set<std::string>& placed, Side& side) {
+    Json list = Json::array();
+    for (const std::string& key : order_of(state)) {
+      placed.insert(key);
+      auto child = node.children.find("/" + key);
+      Side element;
+      if (child != node.children.end()) element = show(child->second, path + "/" + key);
+      append(side.beneath, element.dots);
+      auto first = state.first_values.find(key);
+      if (!element.value && first != state.first_values.end()) element.value = first->second;
+      if (element.value) list.push_back(std::move(*element.value));
+    }
+    return list;
+  }
+
+  // Elements that were edited while another device removed them: kept, at the end, and asked about.
+  void add_lost(const Node& node, const std::string& path, std::set<std::string>& placed,
+                Side& side) {
+    for (const auto& [step, child] : node.children) {
+      if (!placed.insert(step.substr(1)).second) continue;
+      Side element = show(child, path + step);
+      if (!element.value) continue;
+      side.value->push_back(*element.value);
+      Side gone;
+      gone.stamp = side.stamp;
+      gone.dots = side.dots;
+      add_conflict(path + step, {gone, element}, 1, element.value, false, rules_.at(path + step));
+    }
+  }
+
+  Side choose(std::vector<Side> sides, const std::string& path) {
+    if (sides.empty()) return {};
+    if (sides.size() == 1) return std::move(sides[0]);
+    FieldRule rule = rules_.at(path);
+    std::sort(sides.begin(), sides.end(), [&](const Side& a, const Side& b) {
+      return outranks(b.stamp, a.stamp, Strategy::timestamp);
+    });
+    std::size_t best = 0;
+    for (std::size_t i = 1; i < sides.size(); ++i) {
+      if (outranks(sides[i].stamp, sides[best].stamp, rule.strategy)) best = i;
+    }
+    Side shown = sides[best];
+    bool all_there =
+        std::all_of(sides.begin(), sides.end(), [](const Side& s) { return s.value.has_value(); });
+    bool merged = rule.strategy == Strategy::merge && all_there;
+    if (merged) {
+      std::vector<const Json*> values;
+      for (const Side& side : sides) values.push_back(&*side.value);
+      std::rotate(values.begin() + static_cast<std::ptrdiff_t>(best),
+                  values.begin() + static_cast<std::ptrdiff_t>(best) + 1, values.end());
+      shown.value = merge_values(values);
+    }
+    add_conflict(path, sides, best, shown.value, merged, rule);
+    // Its own writes only: settling a conflict above this field by picking what it is part of does
+    // not settle one here.
+    for (std::size_t i = 0; i < sides.size(); ++i) {
+      if (i == best) continue;
+      append(shown.beneath, sides[i].dots);
+      append(shown.beneath, sides[i].beneath);
+    }
+    return shown;
+  }
+
+  const Record& record_;
+  const Rules& rules_;
   View& view_;
 };
 
 }  // namespace
 
-View render(const Record& record, const StrategyOf& strategy) {
+View render(const Record& record, const Rules& rules) {
   View view;
-  Renderer renderer(strategy, view);
-  Node root = renderer.grow(record);
-  // The document is always an object: only fields below the root are ever written.
+  Renderer renderer(record, rules, view);
+  Node root = renderer.grow();
   Side shown = renderer.show(root, "");
+  // The document is always an object: only fields below the root, or whole objects, are written.
   if (shown.value) view.document = std::move(*shown.value);
-  if (!record.alive()) {
+  std::vector<Presence> words = words_that_count(record);
+  bool some_alive = std::any_of(words.begin(), words.end(), [](const auto& w) { return w.alive; });
+  bool some_dead = std::any_of(words.begin(), words.end(), [](const auto& w) { return !w.alive; });
+  FieldRule rule = rules.empty() ? FieldRule{} : rules.at("");
+  view.alive = some_alive && !(some_dead && rule.delete_wins);
+  if (!view.alive) {
     view.conflicts.clear();
     view.pending = 0;
     return view;
   }
-  std::vector<Side> words;
-  for (const Presence& word : record.presence) {
-    std::optional<Json> value;
-    if (word.alive) value = view.document;
-    add_side(words, {std::move(value), word.stamp, {word.stamp.dot}});
-  }
-  if (words.size() > 1) {
-    std::sort(words.begin(), words.end(), [](const Side& a, const Side& b) {
+  if (some_dead || words.size() != record.presence.size()) {
+    std::vector<Side> sides;
+    for (const Presence& word : record.presence) {
+      std::optional<Json> value;
+      if (word.alive) value = view.document;
+      add_side(sides, {std::move(value), word.stamp, {word.stamp.dot}, {}});
+    }
+    std::sort(sides.begin(), sides.end(), [](const Side& a, const Side& b) {
       return outranks(b.stamp, a.stamp, Strategy::timestamp);
     });
-    std::size_t alive = words[0].value ? 0 : 1;
-    renderer.add_conflict("", ConflictType::update_delete, words, alive, Strategy::user_choice);
+    if (sides.size() > 1) {
+      std::size_t alive = sides[0].value ? 0 : 1;
+      renderer.add_conflict("", sides, alive, view.document, false, rule);
+    }
   }
-  std::sort(view.conflicts.begin(), view.conflicts.end(),
-            [](const Conflict& a, const Conflict& b) { return a.path < b.path; });
+  std::stable_sort(view.conflicts.begin(), view.conflicts.end(),
+                   [](const Conflict& a, const Conflict& b) { return a.path < b.path; });
   return view;
 }
 

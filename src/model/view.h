@@ -4,19 +4,25 @@
 
 #include <functional>
 
+#include "src/model/policy.h"
 #include "src/model/record.h"
 
 namespace holdfast::model {
 
-// The strategy for the field at a pointer.
-using StrategyOf = std::function<Strategy(const std::string& path)>;
-
 struct View {
   Json document = Json::object();
+  bool alive = false;
   std::vector<Conflict> conflicts;  // by path; without collection and id; none for a dead record
   std::size_t pending = 0;          // how many of them wait for the user
 };
 
-View render(const Record& record, const StrategyOf& strategy);
+View render(const Record& record, const Rules& rules);
+
+// Maps key by key, lists as their ordered union without duplicates, anything else the last one.
+// `values` in the order of rank, the last one the highest.
+Json merge_values(const std::vector<const Json*>& values);
+
+// What kind of conflict values are in, absent ones included.
+ConflictType conflict_type(const std::vector<const std::optional<Json>*>& values);
 
 }  // namespace holdfast::model

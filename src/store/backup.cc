@@ -156,6 +156,7 @@ std::uint64_t read_tables(BackupReader& in, Engine* engine, const Progress& prog
   if (engine) {
     engine->database().set_meta("restored", Bytes{1});
     engine->reload();
+    engine->records().render_again();
     for (const IndexInfo& index : indexes) engine->create_index(index);
   }
   return records;

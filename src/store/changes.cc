@@ -17,19 +17,15 @@ constexpr std::size_t kMaxChangeBytes = 1'000'000;  // of one change set: it mus
 
 }  // namespace
 
-void Engine::open_change(const model::VersionVector* context) {
-  bool same_base =
-      building_ && (context ? building_base_ && *building_base_ == *context : !building_base_);
-  bool room = building_bytes_ < kChangeBytes && (!building_ || building_->ops.size() < kChangeOps);
-  if (building_ && same_base && room) return;
+void Engine::open_change() {
+  bool room = building_ && building_bytes_ < kChangeBytes && building_->ops.size() < kChangeOps;
+  if (room) return;
   close_change();
   building_.emplace();
   building_->device = identity_->id;
   building_->sequence = seen_.at(identity_->id) + 1;
   building_->hlc = clock_.tick(environment_.clock->now_ms());
-  building_->context = context ? *context : seen_;
-  building_base_.reset();
-  if (context) building_base_ = *context;
+  building_->context = seen_;
   building_bytes_ = 0;
 }
 
@@ -64,12 +60,18 @@ void Engine::save_clock() {
 }
 
 void Engine::set_seen(const model::DeviceId& device, std::uint64_t sequence) {
-  std::uint64_t num = records_.index_of(device);
-  Statement(database_.connection().prepare("UPDATE device SET seen = ? WHERE num = ?"))
-      .bind(sequence)
-      .bind(num)
-      .run();
+  records_.index_of(device);
   seen_.set(device, sequence);
+  seen_changed_.insert(device);
+}
+
+void Engine::save_seen() {
+  for (const model::DeviceId& device : std::exchange(seen_changed_, {})) {
+    Statement(database_.connection().prepare("UPDATE device SET seen = ? WHERE num = ?"))
+        .bind(seen_.at(device))
+        .bind(records_.index_of(device))
+        .run();
+  }
 }
 
 void Engine::apply(const model::ChangeSet& change) {
@@ -112,31 +114,35 @@ void Engine::write_all_again() {
         .bind(key.id)
         .bind(key.collection)
         .run();
-    write(key, {std::move(op)}, nullptr);
+    write(key, {std::move(op)});
   }
 }
 
-Received Engine::receive(const model::ChangeSet& change) {
+ReceivedCounts Engine::receive(const std::vector<model::ChangeSet>& changes) {
   Transaction transaction(*this);
-  Received result = Received::known;
-  if (change.sequence > seen_.at(change.device)) {
+  ReceivedCounts counts;
+  records_.begin_batch();
+  for (const model::ChangeSet& change : changes) {
+    if (change.sequence <= seen_.at(change.device)) continue;
     bool ready = change.sequence == seen_.at(change.device) + 1 && seen_.covers(change.context);
-    result = ready ? Received::applied : Received::waiting;
     if (ready) {
       apply(change);
-      apply_waiting();
-    } else {
-      Bytes body = model::encode_changes({change});
-      Statement(database_.connection().prepare("INSERT OR IGNORE INTO waiting VALUES(?, ?, ?)"))
-          .bind(ByteView(change.device))
-          .bind(change.sequence)
-          .bind(body)
-          .run();
-      waiting_.insert(change.device);
+      if (!waiting_.empty()) apply_waiting();
+      ++counts.applied;
+      continue;
     }
+    Bytes body = model::encode_changes({change});
+    Statement(database_.connection().prepare("INSERT OR IGNORE INTO waiting VALUES(?, ?, ?)"))
+        .bind(ByteView(change.device))
+        .bind(change.sequence)
+        .bind(body)
+        .run();
+    waiting_.insert(change.device);
+    ++counts.waiting;
   }
+  records_.end_batch();
   transaction.commit();
-  return result;
+  return counts;
 }
 
 void Engine::skip(const model::DeviceId& device, std::uint64_t first, std::uint64_t last) {

@@ -1,7 +1,5 @@
 #include "holdfast/conflict_resolver.h"
 
-#include <algorithm>
-
 #include "src/model/json.h"
 #include "src/model/path.h"
 #include "src/store/engine.h"
@@ -9,15 +7,7 @@
 namespace holdfast {
 
 std::vector<Conflict> ConflictResolver::conflicts(bool pending_only) const {
-  store::Engine& engine = store_->engine();
-  std::lock_guard lock(engine.mutex());
-  std::vector<Conflict> all = engine.records().conflicts();
-  if (pending_only) std::erase_if(all, [](const Conflict& conflict) { return !conflict.pending; });
-  for (Conflict& conflict : all) {
-    auto now = engine.get({conflict.collection, conflict.id});
-    if (now) conflict.version = now->version;
-  }
-  return all;
+  return store_->engine().conflicts(pending_only);
 }
 
 std::size_t ConflictResolver::count_pending() const {
@@ -31,66 +21,50 @@ void ConflictResolver::resolve(const Conflict& conflict, std::size_t candidate) 
                                                  std::to_string(conflict.candidates.size()) +
                                                  " candidates: choose one of them");
   }
-  write(conflict, conflict.candidates[candidate].value, conflict.candidates);
+  store_->engine().resolve(conflict, candidate, conflict.candidates[candidate].value);
 }
 
 void ConflictResolver::resolve(const Conflict& conflict, const nlohmann::json& value) {
-  write(conflict, value, conflict.candidates);
+  store_->engine().resolve(conflict, std::nullopt, value);
 }
 
-void ConflictResolver::write(const Conflict& conflict, const std::optional<nlohmann::json>& value,
-                             const std::vector<Candidate>& superseded) {
-  store::Engine& engine = store_->engine();
-  std::string path = model::parse_path(conflict.path);
-  if (value && path.empty()) {
-    model::check_document(*value);
-  } else if (value) {
-    model::check_field(*value, path);
-  }
-  // Exactly these, and no other write of the same devices.
-  std::vector<Dot> resolves;
-  for (const Candidate& candidate : superseded) {
-    resolves.insert(resolves.end(), candidate.dots.begin(), candidate.dots.end());
-  }
-  std::sort(resolves.begin(), resolves.end());
-  resolves.erase(std::unique(resolves.begin(), resolves.end()), resolves.end());
-  store::Engine::Transaction transaction(engine);
-  bool known = std::all_of(resolves.begin(), resolves.end(),
-                           [&](const Dot& dot) { return engine.seen().covers(dot); });
-  if (!known || resolves.empty()) {
-    throw Error(ErrorCode::invalid_argument, "the conflict is not of this store: list them again");
-  }
-  Key key(conflict.collection, conflict.id);
-  std::vector<model::Op> ops(1);
-  ops[0].path = path;
-  ops[0].resolves = std::move(resolves);
-  if (!path.empty()) {
-    ops[0].kind = value ? model::OpKind::set : model::OpKind::unset;
-    if (value) ops[0].value = *value;
-  } else {
-    ops[0].kind = value ? model::OpKind::keep : model::OpKind::remove;
-  }
-  engine.write(key, std::move(ops), nullptr);
-  if (path.empty() && value) {
-    // Keeping the record is one thing, what it says another: only a value of the user's own changes
-    // it, and only what the user had seen.
-    bool offered = std::any_of(superseded.begin(), superseded.end(),
-                               [&](const Candidate& side) { return side.value == value; });
-    if (!offered) engine.put(key, *value, conflict.version, {});
-  }
-  transaction.commit();
+std::size_t ConflictResolver::settle() { return store_->engine().settle(); }
+
+void ConflictResolver::set_custom(const std::string& collection, CustomStrategy function) {
+  store_->engine().set_custom(collection, std::move(function));
 }
+
+int ConflictResolver::subscribe(Observer observer) {
+  return store_->engine().subscribe(std::move(observer));
+}
+
+void ConflictResolver::unsubscribe(int subscription) { store_->engine().unsubscribe(subscription); }
 
 void ConflictResolver::set_policy(const Policy& policy) {
+  auto fail = [](const char* why) { throw Error(ErrorCode::invalid_argument, why); };
   model::check_name(policy.collection, "a collection's name");
-  if (policy.collection[0] == '_') {
-    throw Error(ErrorCode::invalid_argument,
-                "collections whose names start with '_' have no policies");
+  if (policy.collection[0] == '_') fail("collections whose names start with '_' have no policies");
+  std::string pointer = model::parse_pattern(policy.path);
+  std::string path = model::display_pattern(pointer);
+  if (pointer.empty() && policy.type != FieldType::value) {
+    fail("a type is declared for a field, not for the whole record: give its path");
   }
-  std::string path = model::display_path(model::parse_path(policy.path));
+  if (!pointer.empty() && (policy.whole_records || policy.delete_wins)) {
+    fail("whole_records and delete_wins are for the whole collection: give the path $");
+  }
+  if (policy.deadline_ms < 0) fail("a deadline is not negative");
+  if (policy.fallback == Strategy::user_choice || policy.fallback == Strategy::custom) {
+    fail("the fallback is timestamp, priority or merge");
+  }
   nlohmann::json document = {{"collection", policy.collection},
                              {"path", path},
-                             {"strategy", strategy_name(policy.strategy)}};
+                             {"strategy", strategy_name(policy.strategy)},
+                             {"type", field_type_name(policy.type)},
+                             {"critical", policy.critical},
+                             {"deadline_ms", policy.deadline_ms},
+                             {"fallback", strategy_name(policy.fallback)},
+                             {"whole_records", policy.whole_records},
+                             {"delete_wins", policy.delete_wins}};
   Key key(std::string(store::kPolicyCollection), policy.collection + " " + path);
   model::check_name(key.id, "a policy's collection and path together");
   store::Engine& engine = store_->engine();
@@ -98,18 +72,24 @@ void ConflictResolver::set_policy(const Policy& policy) {
   if (engine.get_document(key) != document) {
     std::vector<model::Op> ops(1);
     ops[0].value = std::move(document);
-    engine.write(key, std::move(ops), nullptr);
+    engine.write(key, std::move(ops));
   }
   transaction.commit();
 }
 
 std::vector<Policy> ConflictResolver::policies() const {
   std::vector<Policy> out;
+  auto text = [](const nlohmann::json& doc, const char* name) {
+    auto found = doc.find(name);
+    return found != doc.end() && found->is_string() ? found->get<std::string>() : std::string();
+  };
   store_->engine().for_each(
       std::string(store::kPolicyCollection), [&](const std::string&, const nlohmann::json& doc) {
-        auto strategy = strategy_from_name(doc.value("strategy", ""));
-        if (strategy)
-          out.push_back({doc.value("collection", ""), doc.value("path", ""), *strategy});
+        std::optional<model::FieldRule> rule = store::rule_of(doc);
+        if (!rule) return true;
+        out.push_back({text(doc, "collection"), text(doc, "path"), rule->strategy, rule->type,
+                       rule->critical, rule->deadline_ms, rule->fallback, rule->whole,
+                       rule->delete_wins});
         return true;
       });
   return out;

@@ -1,64 +1,11 @@
 #include "src/store/engine.h"
 
-#include <algorithm>
-
 #include "holdfast/error.h"
-#include "src/model/change_codec.h"
-#include "src/model/diff.h"
 #include "src/model/json.h"
 
 namespace holdfast {
 
-struct RecordVersion::Base {
-  model::Json document;
-  model::VersionVector seen;
-};
-
 namespace store {
-
-struct VersionAccess {
-  using Base = RecordVersion::Base;
-  static RecordVersion make(model::Json document, model::VersionVector seen) {
-    RecordVersion version;
-    version.base_ = std::make_shared<const RecordVersion::Base>(
-        RecordVersion::Base{std::move(document), std::move(seen)});
-    return version;
-  }
-  static const RecordVersion::Base* base(const RecordVersion& version) {
-    return version.base_.get();
-  }
-};
-
-namespace {
-
-constexpr std::size_t kMaxDiffOps = 4000;  // beyond them a document is written whole
-constexpr std::size_t kMaxDiffBytes = 384 * 1024;
-constexpr std::size_t kJoinedBytes =
-    700 * 1024;  // an edit that would make a change set larger starts another
-
-// About how many bytes a value takes; much cheaper than writing it out.
-std::size_t weight(const model::Json& value) {
-  std::size_t sum = value.is_number() ? 9 : 4;
-  if (value.is_string()) sum += value.get_ref<const std::string&>().size();
-  if (value.is_object()) {
-    for (const auto& [key, child] : value.items()) sum += key.size() + 2 + weight(child);
-  } else if (value.is_array()) {
-    for (const auto& child : value) sum += weight(child);
-  }
-  return sum;
-}
-
-std::int64_t priority_of(const model::Json& document, const WriteOptions& options) {
-  if (options.priority) return *options.priority;
-  auto found = document.find("priority");
-  if (found == document.end() || !found->is_number_integer()) return 0;
-  return found->is_number_unsigned() &&
-                 found->get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX)
-             ? INT64_MAX
-             : found->get<std::int64_t>();
-}
-
-}  // namespace
 
 void check_key(const Key& key) {
   model::check_name(key.id, "a record's id");
@@ -72,7 +19,8 @@ void check_key(const Key& key) {
 Engine::Engine(const std::string& path, const UserKey& key, const StoreOptions& options)
     : environment_(options.environment ? *options.environment : base::system_environment()),
       database_(path, key, options, environment_),
-      records_(database_) {
+      records_(database_, *environment_.clock) {
+  records_.set_history_days(options.history_days);
   open();
 }
 
@@ -121,6 +69,7 @@ void Engine::load() {
   saved_clock_ = {last ? base::Reader(*last, "the clock").u64() : 0};
   clock_ = model::HybridClock(saved_clock_);
   seen_ = {};
+  seen_changed_.clear();
   Statement devices(database_.connection().prepare("SELECT id, seen FROM device"));
   while (devices.step()) {
     seen_.set(base::Reader(devices.blob(0), "a device id").array<16>(),
@@ -157,13 +106,17 @@ void Engine::Transaction::commit() {
     done_ = true;
     return;
   }
-  engine_.close_change();
+  engine_.finish_change();
   engine_.save_clock();
+  engine_.save_seen();
   engine_.database_.connection().execute("COMMIT");
   --engine_.depth_;
   done_ = true;
   engine_.transaction_thread_ = std::thread::id();
   std::set<std::string> changed = engine_.records_.take_changed();
+  std::vector<Conflict> pending = engine_.records_.take_new_pending();
+  std::map<int, ConflictResolver::Observer> observers;
+  if (!pending.empty()) observers = engine_.observers_;
   try {
     engine_.database_.anchor();
   } catch (...) {
@@ -172,6 +125,12 @@ void Engine::Transaction::commit() {
   }
   lock_.unlock();
   if (!changed.empty() && !engine_.live_.empty()) engine_.live_.notify(changed);
+  for (const auto& [subscription, observer] : observers) {
+    try {
+      observer(pending);
+    } catch (...) {  // the transaction stands; whom it is told to does not change that
+    }
+  }
 }
 
 Engine::Transaction::~Transaction() {
@@ -211,102 +170,9 @@ void Engine::require_no_transaction() {
   }
 }
 
-void Engine::write(const Key& key, std::vector<model::Op> ops,
-                   const model::VersionVector* context) {
-  if (ops.empty()) return;
-  Transaction transaction(*this);
-  std::size_t added = 0;
-  for (model::Op& op : ops) {
-    op.collection = key.collection;
-    op.record = key.id;
-    added += 64 + op.path.size() + op.record.size();
-    if (op.kind == model::OpKind::set) added += weight(op.value);
-  }
-  if (building_bytes_ + added > kJoinedBytes) close_change();
-  open_change(context);
-  records_.apply(*building_, ops.data(), ops.data() + ops.size());
-  building_bytes_ += added;
-  for (model::Op& op : ops) building_->ops.push_back(std::move(op));
-  transaction.commit();
-}
-
-void Engine::write_diff(const Key& key, const model::Json& before, const model::Json& after,
-                        const model::VersionVector* context, const WriteOptions& options) {
-  std::vector<model::Op> ops = model::diff(before, after);
-  std::size_t bytes = 0;
-  for (const model::Op& op : ops) bytes += op.path.size() + weight(op.value);
-  if (ops.size() > kMaxDiffOps || bytes > kMaxDiffBytes) {
-    ops.assign(1, {});
-    ops[0].value = after;
-  }
-  std::int64_t priority = priority_of(after, options);
-  for (model::Op& op : ops) op.priority = priority;
-  write(key, std::move(ops), context);
-}
-
-void Engine::put(const Key& key, model::Json document, const WriteOptions& options) {
-  check_key(key);
-  model::check_document(document);
-  Transaction transaction(*this);
-  std::optional<Records::Row> row = records_.load(key.collection, key.id);
-  if (row && row->alive) {
-    write_diff(key, parse_stored(row->doc), document, nullptr, options);
-  } else {
-    model::Op op;  // a new record, or over the hidden remains of a deleted one: whole
-    op.priority = priority_of(document, options);
-    op.value = std::move(document);
-    std::vector<model::Op> ops;
-    ops.push_back(std::move(op));
-    write(key, std::move(ops), nullptr);
-  }
-  transaction.commit();
-}
-
-void Engine::put(const Key& key, const model::Json& document, const RecordVersion& version,
-                 const WriteOptions& options) {
-  check_key(key);
-  model::check_document(document);
-  const VersionAccess::Base* base = VersionAccess::base(version);
-  if (!base) {
-    throw Error(ErrorCode::invalid_argument,
-                "the version is empty: take the one that retrieve_versioned returned");
-  }
-  Transaction transaction(*this);
-  close_change();  // what this transaction wrote before is not part of the version
-  write_diff(key, base->document, document, &base->seen, options);
-  transaction.commit();
-}
-
-std::optional<VersionedDocument> Engine::get(const Key& key) {
-  std::lock_guard lock(mutex_);
-  if (stale_) load();
-  if (building_) {  // the version is to cover what this transaction wrote
-    Transaction transaction(*this);
-    close_change();
-    transaction.commit();
-  }
-  std::optional<Records::Row> row = records_.load(key.collection, key.id);
-  if (!row || !row->alive) return std::nullopt;
-  VersionedDocument out;
-  out.document = parse_stored(row->doc);
-  out.version = VersionAccess::make(out.document, seen_);
-  out.created_ms = row->created_ms;
-  out.updated_ms = row->updated_ms;
-  return out;
-}
-
-bool Engine::remove(const Key& key) {
-  check_key(key);
-  Transaction transaction(*this);
-  std::optional<Records::Row> row = records_.load(key.collection, key.id);
-  bool there = row && row->alive;
-  if (there) {
-    model::Op op;
-    op.kind = model::OpKind::remove;
-    write(key, {std::move(op)}, nullptr);
-  }
-  transaction.commit();
-  return there;
+void Engine::finish_change() {
+  close_change();
+  records_.finish_history();
 }
 
 void Engine::with_database(const std::function<void(Database&)>& work) {

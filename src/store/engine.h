@@ -7,6 +7,7 @@
 #include <set>
 #include <thread>
 
+#include "holdfast/conflict_resolver.h"
 #include "src/base/hash.h"
 #include "src/crypto/keys.h"
 #include "src/model/clock.h"
@@ -25,7 +26,10 @@ struct Identity {
 void check_key(const Key& key);                  // throws Error(invalid_argument)
 model::Json parse_stored(std::string_view doc);  // throws Error(corrupt)
 
-enum class Received { applied, known, waiting };
+struct ReceivedCounts {
+  std::uint64_t applied = 0;
+  std::uint64_t waiting = 0;
+};
 
 // Thread-safe: every method takes the lock; a caller that needs several to agree holds a
 // Transaction.
@@ -89,10 +93,24 @@ class Engine {
   // are pending.
   void write_all_again();
 
-  // Writes ops on one record whose writer's base was `context` (what it supersedes).
-  void write(const Key& key, std::vector<model::Op> ops, const model::VersionVector* context);
+  // Writes ops on one record.
+  void write(const Key& key, std::vector<model::Op> ops);
+  // What the open transaction has written so far becomes a change set, in history as well.
+  void finish_change();
+  // Throws Error(too_large) where the record has outgrown what a document may be.
+  void check_size(const Key& key);
+  std::string new_key();  // for an element of a list
   // Applies what another device wrote, or keeps it until what it builds on is here.
-  Received receive(const model::ChangeSet& change);
+  ReceivedCounts receive(const std::vector<model::ChangeSet>& changes);
+
+  // Conflicts: see ConflictResolver, and settling.cc.
+  std::vector<Conflict> conflicts(bool pending_only);
+  void resolve(const Conflict& conflict, std::optional<std::size_t> candidate,
+               const std::optional<model::Json>& value);
+  std::size_t settle();
+  void set_custom(const std::string& collection, CustomStrategy function);
+  int subscribe(ConflictResolver::Observer observer);
+  void unsubscribe(int subscription);
   // Change sets of a batch that is void: they count as seen, and do nothing.
   void skip(const model::DeviceId& device, std::uint64_t first, std::uint64_t last);
   std::uint64_t count_waiting();  // change sets that wait for what they build on
@@ -124,14 +142,22 @@ class Engine {
   void make_identity();
   void load_identity();
   void require_intact();
-  void open_change(const model::VersionVector* context);
+  void open_change();
   void close_change();
   void save_clock();
   void apply(const model::ChangeSet& change);
   void set_seen(const model::DeviceId& device, std::uint64_t sequence);
+  void save_seen();
+  void write_resolution(const Conflict& conflict, std::optional<std::size_t> candidate,
+                        const std::optional<model::Json>& value, bool automatic);
+  bool settle(const Conflict& conflict, const model::FieldRule& rule, std::int64_t now_ms);
+  void remember_choice(const Conflict& conflict, std::size_t candidate);
+  void suggest(Conflict& conflict);
   void apply_waiting();
-  void write_diff(const Key& key, const model::Json& before, const model::Json& after,
-                  const model::VersionVector* context, const WriteOptions& options);
+  void write_new(const Key& key, model::Json document, std::int64_t priority);
+  void write_diff(const Key& key, const Records::Row& row, const model::Json* before,
+                  const model::Json& after, const model::VersionVector* known,
+                  const WriteOptions& options);
 
   base::Environment environment_;
   std::recursive_mutex mutex_;
@@ -141,6 +167,10 @@ class Engine {
   model::HybridClock clock_;
   model::Hlc saved_clock_;
   model::VersionVector seen_;
+  std::set<model::DeviceId> seen_changed_;  // whose entries are still to be written
+  std::map<std::string, CustomStrategy> custom_;
+  std::map<int, ConflictResolver::Observer> observers_;
+  int next_observer_ = 1;
   int depth_ = 0;
   std::atomic<std::thread::id> transaction_thread_;  // that holds the open transaction
   LiveQueries live_;
@@ -152,7 +182,6 @@ class Engine {
 
   // The change set being built by the open transaction.
   std::optional<model::ChangeSet> building_;
-  std::optional<model::VersionVector> building_base_;
   std::size_t building_bytes_ = 0;
 };
 

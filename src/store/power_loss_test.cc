@@ -262,7 +262,9 @@ TEST(PowerLoss, DuringAnUpgrade) {
       }
       Connection& tables = store.engine().database().connection();
       tables.execute(
-          "BEGIN; DROP TABLE query_index; DROP TABLE sqlite_stat1;"
+          "BEGIN; DROP TABLE query_index; DROP TABLE sqlite_stat1; DROP TABLE pending;"
+          "DROP TABLE history; DROP TABLE batch; DROP INDEX record_with_hidden;"
+          "ALTER TABLE record DROP COLUMN hidden; ALTER TABLE outbox DROP COLUMN acknowledged;"
           "UPDATE meta SET value = x'0100000000000000' WHERE name = 'schema'; COMMIT");
       device.acknowledge(store);
     }

@@ -29,96 +29,180 @@ std::optional<Records::Row> Records::load(std::string_view collection, std::stri
   auto num = collection_num(collection);
   if (!num) return std::nullopt;
   Statement query(database_.connection().prepare(
-      "SELECT num, alive, doc, created_ms, updated_ms, conflicts, state FROM record "
+      "SELECT num, alive, doc, created_ms, updated_ms, conflicts, pending, state FROM record "
       "WHERE collection = ? AND id = ?"));
   query.bind(*num).bind(id);
   if (!query.step()) return std::nullopt;
-  return Row{
-      query.integer(0), query.integer(1) != 0, std::string(query.text(2)),   query.integer(3),
-      query.integer(4), query.integer(5),      base::to_bytes(query.blob(6))};
+  Row row;
+  row.num = query.integer(0);
+  row.alive = query.integer(1) != 0;
+  row.doc = query.text(2);
+  row.created_ms = query.integer(3);
+  row.updated_ms = query.integer(4);
+  row.conflicts = query.integer(5);
+  row.pending = query.integer(6);
+  row.state = base::to_bytes(query.blob(7));
+  return row;
 }
 
-void Records::save(const Row& row, std::int64_t collection, std::string_view id) {
+model::Record Records::decode(const Row& row) {
+  Json document = Json::parse(row.doc, nullptr, false);
+  if (document.is_discarded()) throw Error(ErrorCode::corrupt, "a stored document is not JSON");
+  model::Record record = model::decode_record(row.state, document, *this);
+  constexpr std::uint8_t kFirstRelease = 1;
+  if (row.state[0] == kFirstRelease && !record.presence.empty()) {  // which kept the time elsewhere
+    model::Stamp birth = record.presence.front().stamp;
+    birth.hlc.value = static_cast<std::uint64_t>(row.created_ms) << 16;
+    record.births.push_back(birth);
+  }
+  return record;
+}
+
+// The commonest write by far: a new record, whole.
+void Records::save_fresh(const Name& name, const model::ChangeSet& change, const model::Op& op) {
+  model::Stamp stamp{change.dot(), change.hlc, op.priority, false};
+  Bytes state = model::encode_fresh_record(stamp, *this);
+  std::string doc = model::to_text(op.value);
   Statement insert(database_.connection().prepare(
       "INSERT INTO record(collection, id, alive, doc, created_ms, updated_ms, conflicts, pending, "
       "state) VALUES(?, ?, 1, ?, ?, ?, 0, 0, ?)"));
-  insert.bind(collection).bind(id).bind(row.doc).bind(row.created_ms).bind(row.updated_ms);
-  insert.bind(row.state).run();
+  insert.bind(add_collection(name.collection)).bind(name.id).bind(doc);
+  insert.bind(change.hlc.ms()).bind(change.hlc.ms()).bind(state).run();
+  if (history_days_ > 0 && name.collection[0] != '_') {
+    add_created(database_.connection().last_row(), change);
+  }
 }
 
-void Records::save_state(Row row, const std::string& collection, std::string_view id,
-                         const model::Record& record) {
-  model::View view = model::render(record, strategy_of(collection));
-  row.doc = model::to_text(view.document);
-  row.state = model::encode_record(record, view.document, *this);
+void Records::save(const Name& name, Open& open) {
   Connection& connection = database_.connection();
-  if (row.num == 0) {
-    Statement insert(connection.prepare(
-        "INSERT INTO record(collection, id, alive, doc, created_ms, updated_ms, conflicts, "
-        "pending, state) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)"));
-    insert.bind(add_collection(collection)).bind(id).bind(record.alive()).bind(row.doc);
-    insert.bind(record.created_ms).bind(record.updated_ms);
-    insert.bind(std::uint64_t{view.conflicts.size()}).bind(std::uint64_t{view.pending});
-    insert.bind(row.state).run();
+  Row& row = open.row;
+  if (open.record.empty()) {  // purged
+    Statement(connection.prepare("DELETE FROM record WHERE num = ?")).bind(row.num).run();
     return;
   }
-  Statement update(connection.prepare(
-      "UPDATE record SET alive = ?, doc = ?, created_ms = ?, updated_ms = ?, conflicts = ?, "
-      "pending = ?, state = ? WHERE num = ?"));
-  update.bind(record.alive()).bind(row.doc).bind(record.created_ms).bind(record.updated_ms);
-  update.bind(std::uint64_t{view.conflicts.size()}).bind(std::uint64_t{view.pending});
-  update.bind(row.state).bind(row.num).run();
+  model::View view = model::render(open.record, rules(name.collection));
+  std::string doc = model::to_text(view.document);
+  Bytes state = model::encode_record(open.record, view.document, *this);
+  bool hidden = model::may_forget(open.record);
+  const char* sql = row.num == 0
+                        ? "INSERT INTO record(alive, doc, created_ms, updated_ms, conflicts, "
+                          "pending, state, hidden, collection, id) "
+                          "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                        : "UPDATE record SET alive = ?, doc = ?, created_ms = ?, updated_ms = ?, "
+                          "conflicts = ?, pending = ?, state = ?, hidden = ? WHERE num = ?";
+  Statement statement(connection.prepare(sql));
+  statement.bind(view.alive).bind(doc);
+  statement.bind(open.record.created_ms()).bind(open.record.updated_ms());
+  statement.bind(std::uint64_t{view.conflicts.size()}).bind(std::uint64_t{view.pending});
+  statement.bind(state).bind(hidden);
+  if (row.num == 0) {
+    statement.bind(add_collection(name.collection)).bind(name.id).run();
+    row.num = connection.last_row();
+  } else {
+    statement.bind(row.num).run();
+  }
+  if (view.pending > 0 || row.pending > 0) save_pending(row.num, name, view);
+  row.pending = static_cast<std::int64_t>(view.pending);
+  for (const Past& past : open.past) {
+    if (!past.fields.empty()) add_history(row.num, past, model::to_cbor(past.fields));
+  }
+  open.past.clear();
+}
+
+// Since when each pending conflict waits here: its deadline counts from there.
+void Records::save_pending(std::int64_t num, const Name& name, const model::View& view) {
+  Connection& connection = database_.connection();
+  std::set<std::string> before;
+  {
+    Statement query(connection.prepare("SELECT path FROM pending WHERE record = ?"));
+    query.bind(num);
+    while (query.step()) before.emplace(query.text(0));
+  }
+  for (const Conflict& conflict : view.conflicts) {
+    if (!conflict.pending || before.erase(conflict.path) > 0) continue;
+    Statement(connection.prepare("INSERT OR IGNORE INTO pending VALUES(?, ?, ?)"))
+        .bind(num)
+        .bind(conflict.path)
+        .bind(clock_.now_ms())
+        .run();
+    new_pending_.emplace_back(name, conflict.path);
+  }
+  for (const std::string& path : before) {
+    Statement(connection.prepare("DELETE FROM pending WHERE record = ? AND path = ?"))
+        .bind(num)
+        .bind(path)
+        .run();
+  }
+}
+
+void Records::apply(const model::ChangeSet& change, const model::Op* first, const model::Op* last) {
+  Name name{first->collection, first->record};
+  if (changed_.empty() || *changed_.rbegin() != name.collection) changed_.insert(name.collection);
+  bool policy = name.collection == kPolicyCollection;
+  auto kept = open_.find(name);
+  if (kept == open_.end()) {
+    std::optional<Row> row = load(name.collection, name.id);
+    bool creates = last - first == 1 && first->kind == model::OpKind::set && first->path.empty() &&
+                   first->supersedes == model::Supersedes::covered && !first->automatic;
+    if (!row && creates && !policy) return save_fresh(name, change, *first);
+    Open open;
+    if (row) open.record = decode(*row);
+    open.row = std::move(row).value_or(Row{});
+    kept = open_.emplace(name, std::move(open)).first;
+  }
+  Open& open = kept->second;
+  for (const model::Op* op = first; op != last; ++op) {
+    std::vector<model::Taken> taken;
+    bool keep_past = history_days_ > 0 && name.collection[0] != '_';
+    model::apply(open.record, change, *op, keep_past ? &taken : nullptr);
+    if (keep_past) add_past(open, change, *op, taken);
+  }
+  constexpr std::size_t kMostOpen = 2000;
+  if (!batching_ || policy || open_.size() > kMostOpen) write_open();
+  if (!policy) return;
+  // What records show may change with it; which collection it was for, its old form may say.
+  std::set<std::string> touched = policy_collections();
+  set_cached_policies();
+  touched.merge(policy_collections());
+  for (const std::string& collection : touched) render_again(collection);
+}
+
+void Records::write_open() {
+  for (auto& [name, open] : open_) save(name, open);
+  open_.clear();
+}
+
+void Records::end_batch() {
+  batching_ = false;
+  write_open();
 }
 
 namespace {
 
-model::Record decode(const Records::Row& row, model::DeviceTable& devices) {
-  Json document = Json::parse(row.doc, nullptr, false);
-  if (document.is_discarded()) throw Error(ErrorCode::corrupt, "a stored document is not JSON");
-  model::Record record = model::decode_record(row.state, document, devices);
-  record.created_ms = row.created_ms;
-  record.updated_ms = row.updated_ms;
-  return record;
+std::vector<Records::Name> names(Statement query) {
+  std::vector<Records::Name> out;
+  while (query.step()) out.push_back({std::string(query.text(0)), std::string(query.text(1))});
+  return out;
 }
 
 }  // namespace
 
-void Records::apply(const model::ChangeSet& change, const model::Op* first, const model::Op* last) {
-  const std::string& collection = first->collection;
-  const std::string& id = first->record;
-  if (changed_.empty() || *changed_.rbegin() != collection) changed_.insert(collection);
-  std::optional<Row> row = load(collection, id);
-  if (!row && last - first == 1 && first->kind == model::OpKind::set && first->path.empty()) {
-    // The commonest write by far: a new record, whole.
-    model::Stamp stamp{change.dot(), change.hlc, first->priority, first->automatic};
-    Row fresh;
-    fresh.doc = model::to_text(first->value);
-    fresh.created_ms = fresh.updated_ms = change.hlc.ms();
-    fresh.state = model::encode_fresh_record(stamp, *this);
-    save(fresh, add_collection(collection), id);
-  } else {
-    model::Record record;
-    if (row) record = decode(*row, *this);
-    for (const model::Op* op = first; op != last; ++op) model::apply(record, change, *op);
-    save_state(row.value_or(Row{}), collection, id, record);
-  }
-  if (collection == kPolicyCollection) {
-    set_cached_policies();
-    render_conflicts_again();
-  }
+std::vector<Records::Name> Records::in_conflict() {
+  return names(database_.connection().prepare(
+      "SELECT c.name, r.id FROM record r JOIN collection c ON c.num = r.collection "
+      "WHERE r.conflicts > 0 ORDER BY c.name, r.id"));
+}
+
+std::vector<Records::Name> Records::with_hidden() {
+  return names(database_.connection().prepare(
+      "SELECT c.name, r.id FROM record r JOIN collection c ON c.num = r.collection "
+      "WHERE r.hidden > 0 ORDER BY c.name, r.id"));
 }
 
 std::vector<Conflict> Records::conflicts() {
-  std::vector<std::pair<std::string, std::string>> records;
-  {
-    Statement query(database_.connection().prepare(
-        "SELECT c.name, r.id FROM record r JOIN collection c ON c.num = r.collection "
-        "WHERE r.conflicts > 0 ORDER BY c.name, r.id"));
-    while (query.step()) records.emplace_back(query.text(0), query.text(1));
-  }
   std::vector<Conflict> all;
-  for (const auto& [collection, id] : records) {
-    std::vector<Conflict> some = conflicts(collection, id);
+  for (const Name& name : in_conflict()) {
+    std::vector<Conflict> some = conflicts(name.collection, name.id);
     std::move(some.begin(), some.end(), std::back_inserter(all));
   }
   return all;
@@ -127,10 +211,20 @@ std::vector<Conflict> Records::conflicts() {
 std::vector<Conflict> Records::conflicts(const std::string& collection, const std::string& id) {
   std::optional<Row> row = load(collection, id);
   if (!row || row->conflicts == 0) return {};
-  model::View view = model::render(decode(*row, *this), strategy_of(collection));
+  const model::Rules& declared = rules(collection);
+  model::View view = model::render(decode(*row), declared);
+  std::map<std::string, std::int64_t> since;
+  Statement query(
+      database_.connection().prepare("SELECT path, since_ms FROM pending WHERE record = ?"));
+  query.bind(row->num);
+  while (query.step()) since.emplace(query.text(0), query.integer(1));
   for (Conflict& conflict : view.conflicts) {
     conflict.collection = collection;
     conflict.id = id;
+    auto waits = since.find(conflict.path);
+    if (!conflict.pending || waits == since.end()) continue;
+    conflict.deadline_ms =
+        waits->second + declared.at(model::parse_path(conflict.path)).deadline_ms;
   }
   return std::move(view.conflicts);
 }
@@ -142,83 +236,57 @@ std::size_t Records::count_pending() {
   return static_cast<std::size_t>(query.integer(0));
 }
 
-// A policy changed: what conflicted records show may change with it. The others show the same under
-// any.
-void Records::render_conflicts_again() {
-  std::vector<std::pair<std::string, std::string>> records;
+std::vector<Conflict> Records::take_new_pending() {
+  std::vector<Conflict> out;
+  for (const auto& [name, path] : std::exchange(new_pending_, {})) {
+    for (Conflict& conflict : conflicts(name.collection, name.id)) {
+      if (conflict.path == path && conflict.pending) out.push_back(std::move(conflict));
+    }
+  }
+  return out;
+}
+
+void Records::render_again(const std::string& collection) {
+  auto num = collection_num(collection);
+  if (!num) return;
+  // Those that one write made show the same under any policy.
+  std::vector<std::string> ids;
   {
     Statement query(database_.connection().prepare(
-        "SELECT c.name, r.id FROM record r JOIN collection c ON c.num = r.collection "
-        "WHERE r.conflicts > 0"));
-    while (query.step()) records.emplace_back(query.text(0), query.text(1));
+        "SELECT id FROM record WHERE collection = ? AND substr(state, 1, 1) <> x'02' ORDER BY id"));
+    query.bind(*num);
+    while (query.step()) ids.emplace_back(query.text(0));
   }
-  for (const auto& [collection, id] : records) {
-    changed_.insert(collection);
-    Row row = load(collection, id).value();
-    model::Record record = decode(row, *this);
-    save_state(std::move(row), collection, id, record);
+  for (const std::string& id : ids) {
+    Name name{collection, id};
+    changed_.insert(name.collection);
+    Open open;
+    open.row = load(name.collection, name.id).value();
+    open.record = decode(open.row);
+    save(name, open);
   }
+}
+
+void Records::render_again() {
+  std::vector<std::string> collections;
+  Statement query(database_.connection().prepare("SELECT name FROM collection"));
+  while (query.step()) collections.emplace_back(query.text(0));
+  for (const std::string& collection : collections) render_again(collection);
 }
 
 Bytes Records::canonical_state() {
-  std::vector<std::pair<std::string, std::string>> records;
-  {
-    Statement query(database_.connection().prepare(
-        "SELECT c.name, r.id FROM record r JOIN collection c ON c.num = r.collection "
-        "ORDER BY c.name, r.id"));
-    while (query.step()) records.emplace_back(query.text(0), query.text(1));
-  }
   base::Writer out;
-  for (const auto& [collection, id] : records) {
-    Row row = load(collection, id).value();
-    out.sized(collection);
-    out.sized(id);
+  std::vector<Name> all = names(database_.connection().prepare(
+      "SELECT c.name, r.id FROM record r JOIN collection c ON c.num = r.collection "
+      "ORDER BY c.name, r.id"));
+  for (const Name& name : all) {
+    Row row = load(name.collection, name.id).value();
+    out.sized(name.collection);
+    out.sized(name.id);
     out.sized(row.doc);
-    out.sized(model::canonical_state(decode(row, *this)));
+    out.sized(model::canonical_state(decode(row)));
   }
   return out.take();
-}
-
-void Records::set_cached_policies() {
-  policies_.clear();
-  auto num = collection_num(kPolicyCollection);
-  if (!num) return;
-  Statement query(database_.connection().prepare(
-      "SELECT doc FROM record WHERE collection = ? AND alive = 1 ORDER BY id"));
-  query.bind(*num);
-  while (query.step()) {
-    // Written by any device of the vault, perhaps of a later version: what is not understood is
-    // skipped.
-    Json doc = Json::parse(query.text(0), nullptr, false);
-    if (!doc.is_object()) continue;
-    auto text = [&](const char* name) {
-      auto found = doc.find(name);
-      return found != doc.end() && found->is_string() ? found->get<std::string>() : std::string();
-    };
-    std::optional<Strategy> strategy = strategy_from_name(text("strategy"));
-    try {
-      if (strategy) {
-        policies_[text("collection")].push_back({model::parse_path(text("path")), *strategy});
-      }
-    } catch (const Error&) {
-      continue;
-    }
-  }
-}
-
-Strategy Records::strategy(const std::string& collection, const std::string& path) const {
-  auto found = policies_.find(collection);
-  if (found == policies_.end()) return Strategy::timestamp;
-  const Rule* best = nullptr;
-  for (const Rule& rule : found->second) {
-    if (rule.path != path && !model::is_below(path, rule.path)) continue;
-    if (!best || rule.path.size() > best->path.size()) best = &rule;
-  }
-  return best ? best->strategy : Strategy::timestamp;
-}
-
-model::StrategyOf Records::strategy_of(const std::string& collection) const {
-  return [this, collection](const std::string& path) { return strategy(collection, path); };
 }
 
 void Records::load_devices() {
@@ -252,6 +320,11 @@ const model::DeviceId& Records::id_of(std::uint64_t index) {
 }
 
 void Records::forget() {
+  created_by_.reset();
+  created_.clear();
+  open_.clear();
+  batching_ = false;
+  new_pending_.clear();
   changed_.clear();
   collections_.clear();
   devices_.clear();

@@ -77,6 +77,24 @@ std::vector<std::string> upgrade(base::Connection& connection, std::uint64_t fro
        "ANALYZE sqlite_schema;"
        "INSERT INTO sqlite_stat1 VALUES('record', 'record_by_id', '1000000 1000000 1');"
        "ANALYZE sqlite_schema"},
+      {"pending conflicts, history, and what can be forgotten",
+       // hidden: whether the record may hold what can be forgotten once every device knows it
+       "ALTER TABLE record ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;"
+       "UPDATE record SET hidden = 1 WHERE alive = 0;"
+       "CREATE INDEX record_with_hidden ON record(num) WHERE hidden > 0;"
+       "CREATE TABLE pending(record INTEGER, path TEXT, since_ms INTEGER NOT NULL,"
+       "  PRIMARY KEY(record, path)) WITHOUT ROWID;"
+       // record 0: the records that a change set created
+       "CREATE TABLE history(num INTEGER PRIMARY KEY, record INTEGER NOT NULL,"
+       "  device INTEGER NOT NULL, sequence INTEGER NOT NULL, time_ms INTEGER NOT NULL,"
+       "  kept_ms INTEGER NOT NULL, body BLOB NOT NULL);"
+       "CREATE INDEX history_of_record ON history(record);"
+       // last: the author's last change set in a batch, and 0 in one that only acknowledges.
+       // acknowledged: up to which position of the log all of the author's change sets that do not
+       // know it are in the log by now
+       "ALTER TABLE outbox ADD COLUMN acknowledged INTEGER NOT NULL DEFAULT 0;"
+       "CREATE TABLE batch(position INTEGER PRIMARY KEY, device BLOB NOT NULL,"
+       "  last INTEGER NOT NULL, acknowledged INTEGER NOT NULL)"},
   };
   static_assert(std::size(kSteps) + 1 == kSchemaVersion);
   std::vector<std::string> names;

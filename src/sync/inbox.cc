@@ -1,6 +1,7 @@
 #include "src/sync/inbox.h"
 
 #include "holdfast/error.h"
+#include "src/sync/acknowledgements.h"
 
 namespace holdfast::sync {
 
@@ -49,8 +50,9 @@ void Inbox::take_next(ByteView batch, InboxCounts& counts) {
   // A header that cannot be read ends the page: what follows it could not be placed.
   wire::BatchHeader header = wire::decode_batch_header(batch);
   std::string held_for;
+  Told about;
   if (header.device == engine_.identity().id) {
-    take_own(header, batch, counts);
+    about = take_own(header, batch, counts);
   } else {
     // An honest relay stores a device's batches in their order, and all of them.
     if (header.previous != device_leaf(engine_, header.device)) {
@@ -60,6 +62,7 @@ void Inbox::take_next(ByteView batch, InboxCounts& counts) {
       OpenedBatch opened = open_batch(batch, membership_);
       check_views(opened.content, membership_.log()->position + 1);
       apply(opened, counts);
+      about = told(opened);
     } catch (const Error& error) {
       if (!is_about_the_batch(error)) throw;
       held_for = error.what();
@@ -67,16 +70,22 @@ void Inbox::take_next(ByteView batch, InboxCounts& counts) {
                                 held_for);
     }
   }
-  advance(header.device, batch, held_for);
+  advance(header.device, batch, held_for, about);
 }
 
-void Inbox::take_own(const wire::BatchHeader& header, ByteView batch, InboxCounts& counts) {
+Inbox::Told Inbox::told(const OpenedBatch& batch) {
+  bool empty = batch.content.changes.empty();
+  return {empty ? 0 : batch.content.last,
+          batch.void_because.empty() ? batch.content.acknowledged : 0};
+}
+
+Inbox::Told Inbox::take_own(const wire::BatchHeader& header, ByteView batch, InboxCounts& counts) {
   std::optional<OutboxBatch> sent = outbox_.confirm(header.batch);
   if (sent) {
     if (wire::leaf_of(sent->body) != wire::leaf_of(batch))
       misfit("it altered a batch of this device");
     counts.confirmed += sent->last - sent->first + 1;
-    return;
+    return {sent->last < sent->first ? 0 : sent->last, sent->acknowledged};
   }
   // Not in the outbox: this device wrote it and no longer knows, or somebody else has its keys.
   throw Error(ErrorCode::fork,
@@ -92,11 +101,9 @@ void Inbox::apply(const OpenedBatch& batch, InboxCounts& counts) {
     engine_.skip(batch.header.device, batch.content.first, batch.content.last);
     return;
   }
-  for (const model::ChangeSet& change : batch.changes) {
-    store::Received received = engine_.receive(change);
-    counts.applied += received == store::Received::applied;
-    counts.waiting += received == store::Received::waiting;
-  }
+  store::ReceivedCounts received = engine_.receive(batch.changes);
+  counts.applied += received.applied;
+  counts.waiting += received.waiting;
 }
 
 // What the author had seen of the log and of the device list when it sealed must be what we see.
@@ -117,7 +124,8 @@ void Inbox::check_views(const BatchContent& content, std::uint64_t position) con
               "nothing here was changed. Do not trust this relay");
 }
 
-void Inbox::advance(const base::Id16& device, ByteView batch, const std::string& held_for) {
+void Inbox::advance(const base::Id16& device, ByteView batch, const std::string& held_for,
+                    const Told& told) {
   LogPosition log = membership_.log().value();
   base::Hash32 leaf = wire::leaf_of(batch);
   ++log.position;
@@ -130,6 +138,7 @@ void Inbox::advance(const base::Id16& device, ByteView batch, const std::string&
       .bind(held_for)
       .bind(batch)
       .run();
+  Acknowledgements(engine_, membership_).note(log.position, device, told.last, told.acknowledged);
   set_device_leaf(engine_, device, leaf);
   membership_.set_log(log);
   const std::optional<LogPosition>& anchor = membership_.anchor();
@@ -152,7 +161,8 @@ void Inbox::take_confirmed(const wire::PushAnswer& answer, const std::vector<Out
     if (!stored || item.position != membership_.log()->position + 1) break;
     counts.confirmed += sent[i].last - sent[i].first + 1;
     outbox_.confirm(sent[i].batch);
-    advance(engine_.identity().id, sent[i].body, "");
+    advance(engine_.identity().id, sent[i].body, "",
+            {sent[i].last < sent[i].first ? 0 : sent[i].last, sent[i].acknowledged});
   }
   const LogPosition& log = *membership_.log();
   if (log.position == answer.head && log.chain != answer.chain) misfit("its chain is another");
@@ -200,6 +210,10 @@ void Inbox::retry_held(InboxCounts& counts) {
       OpenedBatch opened = open_batch(body, membership_);
       check_views(opened.content, static_cast<std::uint64_t>(position));
       apply(opened, counts);
+      Told about = told(opened);
+      Acknowledgements(engine_, membership_)
+          .note(static_cast<std::uint64_t>(position), opened.header.device, about.last,
+                about.acknowledged);
       Statement(engine_.database().connection().prepare(
                     "UPDATE log SET held = 0, reason = '' WHERE position = ?"))
           .bind(position)

@@ -32,10 +32,17 @@ class Inbox {
 
  private:
   void take_next(ByteView batch, InboxCounts& counts);
-  void take_own(const wire::BatchHeader& header, ByteView batch, InboxCounts& counts);
+  // A batch's place in the log, and what it tells of its author.
+  struct Told {
+    std::uint64_t last = 0;
+    std::uint64_t acknowledged = 0;
+  };
+  Told take_own(const wire::BatchHeader& header, ByteView batch, InboxCounts& counts);
+  static Told told(const OpenedBatch& batch);
   void apply(const OpenedBatch& batch, InboxCounts& counts);
   void check_views(const BatchContent& content, std::uint64_t position) const;
-  void advance(const base::Id16& device, ByteView batch, const std::string& held_for);
+  void advance(const base::Id16& device, ByteView batch, const std::string& held_for,
+               const Told& told);
 
   store::Engine& engine_;
   Membership& membership_;

@@ -17,6 +17,11 @@ const char* kind_name(model::OpKind kind) {
     case model::OpKind::unset: return "unset";
     case model::OpKind::remove: return "remove";
     case model::OpKind::keep: return "keep";
+    case model::OpKind::whole: return "set";
+    case model::OpKind::drop: return "unset";
+    case model::OpKind::edit: return "edit";
+    case model::OpKind::purge:
+    case model::OpKind::fold: return "purge";
   }
   return "unknown";
 }

@@ -17,6 +17,7 @@ OutboxBatch row_of(const Statement& query) {
   out.first = static_cast<std::uint64_t>(query.integer(1));
   out.last = static_cast<std::uint64_t>(query.integer(2));
   out.body = base::to_bytes(query.blob(3));
+  out.acknowledged = static_cast<std::uint64_t>(query.integer(4));
   return out;
 }
 
@@ -60,26 +61,51 @@ bool Outbox::seal_one() {
       }
     }
   }
-  if (!changes.empty()) {
-    BatchContent content;
-    content.first = changes.front().sequence;
-    content.last = changes.back().sequence;
-    if (membership_.log()) content.seen = *membership_.log();
-    content.control_head = membership_.control().head();
-    content.changes = model::encode_changes(changes);
-    Bytes body = seal_batch(content, last_leaf(), membership_, engine_.identity(),
-                            *engine_.environment().random);
-    base::Id16 id = wire::decode_batch_header(body).batch;
-    Statement(db.prepare("INSERT INTO outbox(batch_id, first, last, body) VALUES(?, ?, ?, ?)"))
-        .bind(ByteView(id))
-        .bind(content.first)
-        .bind(content.last)
-        .bind(body)
-        .run();
-    Statement(db.prepare("DELETE FROM change WHERE sequence <= ?")).bind(content.last).run();
-  }
+  if (!changes.empty()) seal_batch_of(changes);
   transaction.commit();
   return !changes.empty();
+}
+
+void Outbox::seal_acknowledgement() {
+  store::Engine::Transaction transaction(engine_);
+  seal_batch_of({});
+  transaction.commit();
+}
+
+// Whether all that the log holds, as far as it is here, has been applied.
+bool Outbox::has_everything() const {
+  Statement query(engine_.database().connection().prepare(
+      "SELECT EXISTS(SELECT 1 FROM log WHERE held > 0) OR EXISTS(SELECT 1 FROM waiting)"));
+  query.step();
+  return query.integer(0) == 0;
+}
+
+void Outbox::seal_batch_of(const std::vector<model::ChangeSet>& changes) {
+  store::Connection& db = engine_.database().connection();
+  BatchContent content;
+  content.first =
+      changes.empty() ? engine_.seen().at(engine_.identity().id) + 1 : changes.front().sequence;
+  content.last = changes.empty() ? content.first - 1 : changes.back().sequence;
+  if (membership_.log()) content.seen = *membership_.log();
+  content.control_head = membership_.control().head();
+  if (!changes.empty()) content.changes = model::encode_changes(changes);
+  {
+    Statement more(db.prepare("SELECT 1 FROM change WHERE sequence > ? LIMIT 1"));
+    more.bind(content.last);
+    if (!more.step() && has_everything()) content.acknowledged = content.seen.position;
+  }
+  Bytes body = seal_batch(content, last_leaf(), membership_, engine_.identity(),
+                          *engine_.environment().random);
+  base::Id16 id = wire::decode_batch_header(body).batch;
+  Statement(db.prepare("INSERT INTO outbox(batch_id, first, last, body, acknowledged) "
+                       "VALUES(?, ?, ?, ?, ?)"))
+      .bind(ByteView(id))
+      .bind(content.first)
+      .bind(content.last)
+      .bind(body)
+      .bind(content.acknowledged)
+      .run();
+  Statement(db.prepare("DELETE FROM change WHERE sequence <= ?")).bind(content.last).run();
 }
 
 base::Hash32 Outbox::last_leaf() const {
@@ -93,8 +119,9 @@ std::vector<OutboxBatch> Outbox::list(std::size_t bytes, bool undelivered_only) 
   std::lock_guard lock(engine_.mutex());
   std::vector<OutboxBatch> out;
   std::size_t total = 0;
-  Statement query(engine_.database().connection().prepare(
-      "SELECT batch_id, first, last, body FROM outbox WHERE delivered <= ? ORDER BY num"));
+  Statement query(
+      engine_.database().connection().prepare("SELECT batch_id, first, last, body, acknowledged "
+                                              "FROM outbox WHERE delivered <= ? ORDER BY num"));
   query.bind(undelivered_only ? 0 : 1);
   while (query.step()) {
     OutboxBatch batch = row_of(query);
@@ -132,8 +159,8 @@ std::optional<OutboxBatch> Outbox::confirm(const base::Id16& batch) {
   store::Connection& db = engine_.database().connection();
   std::optional<OutboxBatch> out;
   {
-    Statement query(
-        db.prepare("SELECT batch_id, first, last, body FROM outbox WHERE batch_id = ?"));
+    Statement query(db.prepare(
+        "SELECT batch_id, first, last, body, acknowledged FROM outbox WHERE batch_id = ?"));
     query.bind(ByteView(batch));
     if (query.step()) out = row_of(query);
   }

@@ -9,7 +9,8 @@ namespace holdfast::sync {
 struct OutboxBatch {
   base::Id16 batch{};
   std::uint64_t first = 0;
-  std::uint64_t last = 0;
+  std::uint64_t last = 0;          // before `first`: it only acknowledges
+  std::uint64_t acknowledged = 0;  // see BatchContent
   Bytes body;
 };
 
@@ -20,6 +21,8 @@ class Outbox {
 
   // Seals all changes that are not in a batch yet, in one transaction a batch.
   void seal();
+  // A batch without changes, which tells the others what this device has.
+  void seal_acknowledgement();
   // In order; at most about `bytes`, at least one where there is one.
   std::vector<OutboxBatch> list(std::size_t bytes, bool undelivered_only = false) const;
   std::uint64_t count_batches() const;
@@ -30,6 +33,8 @@ class Outbox {
 
  private:
   bool seal_one();
+  void seal_batch_of(const std::vector<model::ChangeSet>& changes);
+  bool has_everything() const;
   base::Hash32 last_leaf() const;
   store::Engine& engine_;
   const Membership& membership_;

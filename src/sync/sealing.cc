@@ -9,7 +9,8 @@
 namespace holdfast::sync {
 namespace {
 
-constexpr std::uint8_t kContentVersion = 1;
+constexpr std::uint8_t kContentVersion = 2;
+constexpr std::uint8_t kWithoutAcknowledgement = 1;
 constexpr int kCompression = 3;
 constexpr std::size_t kMaxContent = 8 << 20;
 constexpr std::string_view kKeyContext = "holdfast batch key v1";
@@ -24,28 +25,35 @@ Bytes encode_content(const BatchContent& content) {
   out.varint(content.seen.position);
   out.raw(content.seen.chain);
   out.raw(content.control_head);
+  out.varint(content.acknowledged);
   out.raw(content.changes);
   return out.take();
 }
 
 BatchContent decode_content(ByteView bytes) {
   base::Reader in(bytes, "the inside of a batch");
-  if (in.u8() > kContentVersion) {
+  std::uint8_t version = in.u8();
+  if (version > kContentVersion) {
     throw Error(ErrorCode::newer_version,
                 "a device of this vault runs a newer version of the app: update this one");
   }
   BatchContent content;
   content.first = in.varint();
   content.last = in.varint();
-  bool sane = content.first > 0 && content.last >= content.first &&
-              content.last - content.first < model::kMaxChangesPerBatch &&
+  bool sane = content.first > 0 && content.last + 1 >= content.first &&
+              content.last + 1 - content.first <= model::kMaxChangesPerBatch &&
               content.last < static_cast<std::uint64_t>(INT64_MAX);
   if (!sane) in.fail("its sequence numbers are out of range");
   content.seen.log_id = in.array<16>();
   content.seen.position = in.varint();
   content.seen.chain = in.array<32>();
   content.control_head = in.array<32>();
+  if (version != kWithoutAcknowledgement) content.acknowledged = in.varint();
+  if (content.acknowledged > content.seen.position) in.fail("it acknowledges what it has not seen");
   content.changes = base::to_bytes(in.rest());
+  if (content.changes.empty() != (content.last + 1 == content.first)) {
+    in.fail("its sequence numbers are out of range");
+  }
   return content;
 }
 
@@ -155,6 +163,7 @@ OpenedBatch open_batch(ByteView batch, const Membership& membership) {
     throw Error(ErrorCode::protocol, "a batch is not signed by its author");
   }
   out.content = decode_content(inside);
+  if (out.content.changes.empty()) return out;
   try {
     out.changes = model::decode_changes(out.content.changes, out.header.device);
     if (out.changes.front().sequence != out.content.first ||

@@ -10,7 +10,10 @@ struct BatchContent {
   std::uint64_t last = 0;
   LogPosition seen;  // the author's view of the log when it sealed; makes forks evident
   base::Hash32 control_head{};
-  Bytes changes;  // model::encode_changes
+  // Once this batch is in the log, so are all of the author's change sets that do not know what
+  // the log holds up to here.
+  std::uint64_t acknowledged = 0;
+  Bytes changes;  // model::encode_changes; empty in a batch that only acknowledges
 };
 
 // Seals one batch of the engine's own device. Throws Error(too_large) where it does not fit.

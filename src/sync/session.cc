@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "holdfast/error.h"
+#include "src/sync/acknowledgements.h"
 
 namespace holdfast::sync {
 namespace {
@@ -48,6 +49,15 @@ void Session::prepare() {
     case Phase::control: request_ = client_.get_control(membership_.control().count()); break;
     case Phase::pull: request_ = client_.get_log(membership_.log()->position); break;
     case Phase::push: {
+      // First what follows from what has just come.
+      if (!settled_) {
+        settled_ = true;
+        engine_.settle();
+        Acknowledgements acknowledgements(engine_, membership_);
+        acknowledgements.purge();
+        outbox_.seal();
+        if (acknowledgements.is_due()) outbox_.seal_acknowledgement();
+      }
       outbox_.seal();
       sent_ = outbox_.list(push_bytes_);
       if (sent_.empty()) return enter(Phase::done);

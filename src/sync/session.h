@@ -52,6 +52,7 @@ class Session {
   RelayClient client_;
   Phase phase_ = Phase::challenge;
   bool prepared_ = false;
+  bool settled_ = false;  // what was due is written
   base::HttpRequest request_;
   Bytes nonce_;
   std::vector<OutboxBatch> sent_;
