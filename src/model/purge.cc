@@ -165,6 +165,7 @@ std::vector<Dot> known_there(const Record& vault, const Op& op, const VersionVec
 std::vector<ChangeSet> rebase(const Returning& returning) {
   std::vector<ChangeSet> out;
   VersionVector context = returning.vault_seen;
+  std::map<Dot, Dot> numbers;  // of the edits, as they were and as they are written now
   std::set<std::pair<std::string, Dot>> texts;  // done as a whole, with their first edit
   // What the vault deleted and forgot while it was edited here comes back whole, as it does where
   // the vault still knows it.
@@ -181,7 +182,7 @@ std::vector<ChangeSet> rebase(const Returning& returning) {
       fresh.ops.push_back(std::move(whole));
     }
     for (const Op& op : change.ops) {
-      if (forgotten) break;
+      if (forgotten) break;  // said already
       Op moved = op;
       if (op.kind == OpKind::edit) {
         if (!texts.emplace(op.path, op.sequence).second) continue;
@@ -201,13 +202,20 @@ std::vector<ChangeSet> rebase(const Returning& returning) {
         moved.supersedes = Supersedes::listed;
         moved.writes = known_there(returning.vault, op, change.context);
         // What this device wrote before, it goes on to supersede.
-        for (const ChangeSet& earlier : out) {
-          if (change.context.covers(earlier.dot())) moved.writes.push_back(earlier.dot());
+        for (const auto& [old, fresh_dot] : numbers) {
+          bool goes = op.supersedes == Supersedes::listed
+                          ? std::binary_search(op.writes.begin(), op.writes.end(), old)
+                          : change.context.covers(old);
+          if (goes) moved.writes.push_back(fresh_dot);
         }
         std::sort(moved.writes.begin(), moved.writes.end());
       }
       fresh.ops.push_back(std::move(moved));
     }
+    if (fresh.ops.empty()) continue;
+    // Nobody has the old ones: their numbers are free, and leave no gap.
+    fresh.sequence = returning.unsent.front().sequence + out.size();
+    numbers[change.dot()] = fresh.dot();
     context.set(fresh.device, fresh.sequence);
     out.push_back(std::move(fresh));
   }

@@ -16,7 +16,8 @@ std::vector<Op> purge_ops(const Record& record, const VersionVector& known);
 // A device that was away for so long that the others no longer wait for it comes back: the vault
 // may have forgotten what its own edits, which nobody has yet, were made on. Returns the record's
 // edits anew, to be written on top of the vault's state, so that none is lost and nothing that the
-// vault deleted comes back.
+// vault deleted comes back. A record that the vault deleted and forgot, and that was edited here,
+// comes back whole, as it was here.
 struct Returning {
   const Record& mine;          // with the edits in it
   const Record& acknowledged;  // as it was without them

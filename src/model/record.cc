@@ -62,14 +62,15 @@ void erase_from(Record& record, const std::string& path, bool below,
   }
 }
 
-void drop_unused_sequences(Record& record, const std::function<bool(const Dot&)>& goes) {
+void drop_unused_sequences(Record& record,
+                           const std::function<bool(const std::string&, const Dot&)>& goes) {
   for (auto at = record.sequences.begin(); at != record.sequences.end();) {
     auto field = record.fields.find(at->first);
     std::erase_if(at->second, [&](const auto& sequence) {
       bool used = field != record.fields.end() &&
                   std::any_of(field->second.begin(), field->second.end(),
                               [&](const Entry& entry) { return entry.sequence == sequence.first; });
-      return !used && goes(sequence.first);
+      return !used && goes(at->first, sequence.first);
     });
     at = at->second.empty() ? record.sequences.erase(at) : std::next(at);
   }
@@ -82,7 +83,9 @@ void forget(Record& record, const Op& op) {
     auto field = record.sequences.find(op.path);
     if (field == record.sequences.end()) return;
     if (op.writes.empty()) {
-      drop_unused_sequences(record, [&](const Dot& dot) { return dot == op.sequence; });
+      drop_unused_sequences(record, [&](const std::string& path, const Dot& dot) {
+        return path == op.path && dot == op.sequence;
+      });
       return;
     }
     auto found = field->second.find(op.sequence);
@@ -103,7 +106,7 @@ void forget(Record& record, const Op& op) {
   std::erase_if(record.presence, listed);
   std::erase_if(record.births, listed);
   erase_from(record, "", true, listed, nullptr);
-  drop_unused_sequences(record, [&](const Dot& dot) { return lists(op, dot); });
+  drop_unused_sequences(record, [&](const std::string&, const Dot& dot) { return lists(op, dot); });
 }
 
 void add_word(Record& record, const ChangeSet& change, const Op& op, const Stamp& stamp) {

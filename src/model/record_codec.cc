@@ -209,6 +209,17 @@ Bytes encode_record(const Record& record, const Json& document, DeviceTable& dev
       if (kind == kSequence) put_dot(fields, *entry.sequence, devices);
     }
   }
+  // What is shown there is made of what lies below: a set's members, or a merge of whole documents.
+  auto root = record.fields.find("");
+  bool whole_shown = root != record.fields.end() &&
+                     std::any_of(root->second.begin(), root->second.end(),
+                                 [&](const Entry& entry) { return shown("", entry); });
+  for (const auto& [path, value] : leaves) {
+    if (whole_shown || record.fields.contains(path)) continue;
+    ++own;
+    fields.sized(path);
+    fields.varint(0);
+  }
   base::Writer words;
   words.varint(record.presence.size());
   for (const Presence& word : record.presence) {
@@ -272,12 +283,17 @@ Record decode_checked(base::Reader& in, const Json& document, DeviceTable& devic
   for (std::size_t n = form == kGeneral ? in.count(1) : 0; n > 0; --n) {
     record.births.push_back(stamp_at(in.varint()));
   }
-  for (std::size_t n = in.count(3); n > 0; --n) {
+  for (std::size_t n = in.count(2); n > 0; --n) {
     std::string path = in.sized_text();
     auto leaf = leaves.find(path);
     const Json* shown = path.empty() ? &document : leaf == leaves.end() ? nullptr : leaf->second;
+    std::size_t count = in.count(1);
+    if (count == 0) {
+      leaves.erase(path);
+      continue;
+    }
     std::vector<Entry>& entries = record.fields[path];
-    for (std::size_t m = in.count(1); m > 0; --m) {
+    for (std::size_t m = count; m > 0; --m) {
       std::uint64_t word = in.varint();
       Entry entry{stamp_at(word >> 2), std::nullopt, std::nullopt};
       if ((word & 3) == kAsShown) {
