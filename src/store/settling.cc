@@ -216,7 +216,7 @@ bool Engine::settle(const Conflict& conflict, const model::FieldRule& rule, std:
     try {
       decided = function->second(conflict);
       if (decided) model::check_field(*decided, model::parse_path(conflict.path));
-    } catch (const std::exception&) {
+    } catch (...) {  // whatever an app throws
       decided.reset();
     }
     if (decided) write_resolution(conflict, std::nullopt, decided, true);
