@@ -95,6 +95,7 @@ void with_progress(const Context& context, const std::function<void(const Progre
 // Each adds its commands.
 void add_record_commands(CLI::App& app, Context& context);
 void add_query_commands(CLI::App& app, Context& context);
+void add_conflict_commands(CLI::App& app, Context& context);
 void add_key_commands(CLI::App& app, Context& context);
 void add_moving_commands(CLI::App& app, Context& context);
 void add_sync_commands(CLI::App& app, Context& context);

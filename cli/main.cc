@@ -83,6 +83,7 @@ int main(int argc, char** argv) {
       "4 offline or retry later.");
   add_record_commands(app, context);
   add_query_commands(app, context);
+  add_conflict_commands(app, context);
   add_key_commands(app, context);
   add_moving_commands(app, context);
   add_sync_commands(app, context);

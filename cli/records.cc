@@ -9,7 +9,6 @@
 #include <iostream>
 
 #include "cli/command.h"
-#include "holdfast/conflict_resolver.h"
 #include "holdfast/json.h"
 #include "holdfast/vault.h"
 
@@ -234,41 +233,8 @@ int import(const Context& context, const std::string& file, const std::string& c
   return kDone;
 }
 
-int show_policies(const Context& context) {
-  auto store = open_store(context);
-  json all = json::array();
-  for (const Policy& policy : ConflictResolver(*store).policies()) {
-    if (!context.json) {
-      print_line(
-          printable(policy.collection + " " + policy.path + " " + strategy_name(policy.strategy)));
-    }
-    all.push_back({{"collection", policy.collection},
-                   {"path", policy.path},
-                   {"strategy", strategy_name(policy.strategy)}});
-  }
-  if (context.json) print_line(json_text(all));
-  return kDone;
-}
-
-int set_policy(const Context& context, const std::string& collection, const std::string& path,
-               const std::string& name) {
-  std::optional<Strategy> strategy = strategy_from_name(name);
-  if (!strategy) {
-    throw UsageError("'" + name +
-                     "' is no strategy: use timestamp, priority, merge or user_choice");
-  }
-  auto store = open_store(context);
-  try {
-    ConflictResolver(*store).set_policy({collection, path, *strategy});
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::invalid_argument) throw;
-    throw UsageError(error.what());
-  }
-  return kDone;
-}
-
 struct Arguments {
-  std::string key, value, collection = "records", file, id_field = "id", path, strategy, name;
+  std::string key, value, collection = "records", file, id_field = "id", name;
   std::string recovery_out;
   std::vector<std::string> keys;
   std::optional<std::int64_t> priority;
@@ -334,22 +300,6 @@ void add_record_commands(CLI::App& app, Context& context) {
   command->footer("Example:\n  holdfast import people.ndjson -c people --id email --db notes.hf");
   on(command,
      [&context, args] { return import(context, args->file, args->collection, args->id_field); });
-
-  command = app.add_subcommand("policy", "list how concurrent values are shown, or set it");
-  on(command, [&context] { return show_policies(context); });
-  command->footer("Example:\n  holdfast policy set people '$.tags' merge --db notes.hf");
-  CLI::App* set = command->add_subcommand("set", "set a strategy for a field and all below it");
-  set->add_option("COLLECTION", args->collection)->required();
-  set->add_option("PATH", args->path, "$ for the whole collection, or like $.address.city")
-      ->required();
-  set->add_option("STRATEGY", args->strategy, "timestamp, priority, merge or user_choice")
-      ->required();
-  set->footer("Example:\n  holdfast policy set people '$' user_choice --db notes.hf");
-  set->callback([&context, args] {
-    context.run = [&context, args] {
-      return set_policy(context, args->collection, args->path, args->strategy);
-    };
-  });
 }
 
 }  // namespace holdfast::cli

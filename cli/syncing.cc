@@ -1,14 +1,12 @@
-// relay, sync, status, conflicts, resolve, device: what belongs to the vault.
+// relay, sync, status, device: what belongs to the vault.
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 
 #include "cli/command.h"
 #include "holdfast/conflict_resolver.h"
 #include "holdfast/incremental_sync.h"
-#include "holdfast/json.h"
 #include "holdfast/vault.h"
 
 namespace holdfast::cli {
@@ -115,111 +113,6 @@ int status(const Context& context) {
   return pending > 0 ? kConflicts : kDone;
 }
 
-std::string device_name(const std::vector<Device>& devices,
-                        const std::array<std::uint8_t, 16>& id) {
-  for (const Device& device : devices) {
-    if (device.id == id) return device.name;
-  }
-  return "unknown device";
-}
-
-std::string shown(const std::optional<json>& value) { return value ? value->dump() : "(deleted)"; }
-
-// A number of up to six digits for each conflict, from its place alone: settling one leaves the
-// others' as they were, and every device shows the same. Where two would meet, the later takes the
-// next one free.
-std::vector<std::size_t> numbers_of(const std::vector<Conflict>& conflicts) {
-  constexpr std::size_t kNumbers = 999'999;
-  std::vector<std::size_t> out;
-  std::set<std::size_t> taken;
-  for (const Conflict& conflict : conflicts) {
-    std::uint32_t hash = 2166136261u;  // FNV-1a
-    for (const std::string* part : {&conflict.collection, &conflict.id, &conflict.path}) {
-      for (unsigned char c : *part) hash = (hash ^ c) * 16777619u;
-      hash *= 16777619u;
-    }
-    std::size_t number = hash % kNumbers + 1;
-    while (taken.size() < kNumbers && !taken.insert(number).second) number = number % kNumbers + 1;
-    out.push_back(number);
-  }
-  return out;
-}
-
-int list_conflicts(const Context& context, bool all) {
-  auto store = open_store(context);
-  Vault vault(*store);
-  std::vector<Device> devices = vault.exists() ? vault.devices() : std::vector<Device>();
-  std::vector<Conflict> conflicts = ConflictResolver(*store).conflicts();
-  std::vector<std::size_t> numbers = numbers_of(conflicts);
-  json out = json::array();
-  for (std::size_t n = 0; n < conflicts.size(); ++n) {
-    const Conflict& conflict = conflicts[n];
-    if (!all && !conflict.pending) continue;
-    json sides = json::array();
-    for (const Candidate& side : conflict.candidates) {
-      json entry = {{"device", device_name(devices, side.device)},
-                    {"time", side.time_ms},
-                    {"priority", side.priority},
-                    {"deleted", !side.value}};
-      if (side.value) entry["value"] = *side.value;
-      sides.push_back(std::move(entry));
-    }
-    out.push_back({{"number", numbers[n]},
-                   {"collection", conflict.collection},
-                   {"id", conflict.id},
-                   {"path", conflict.path},
-                   {"type", conflict_type_name(conflict.type)},
-                   {"pending", conflict.pending},
-                   {"visible", conflict.visible + 1},
-                   {"candidates", sides}});
-    if (context.json) continue;
-    print_line(fmt::format("{}  {}/{} {}  {}{}", numbers[n], printable(conflict.collection),
-                           printable(conflict.id), printable(conflict.path),
-                           conflict_type_name(conflict.type), conflict.pending ? "" : ", settled"));
-    for (std::size_t i = 0; i < conflict.candidates.size(); ++i) {
-      const Candidate& side = conflict.candidates[i];
-      print_line(fmt::format("   {} {}  {}  ({}, {})", i == conflict.visible ? "*" : " ", i + 1,
-                             printable(shown(side.value)),
-                             printable(device_name(devices, side.device)),
-                             time_text(side.time_ms)));
-    }
-  }
-  if (context.json) print_line(json_text(out));
-  return kDone;
-}
-
-int resolve(const Context& context, std::size_t number, std::optional<std::size_t> pick,
-            const std::optional<std::string>& value) {
-  if (pick.has_value() == value.has_value()) throw UsageError("give --pick I or --value JSON");
-  std::optional<json> chosen;
-  if (value) chosen = parse_json(*value);
-  auto store = open_store(context);
-  ConflictResolver resolver(*store);
-  std::vector<Conflict> conflicts = resolver.conflicts();
-  std::vector<std::size_t> numbers = numbers_of(conflicts);
-  auto found = std::find(numbers.begin(), numbers.end(), number);
-  if (found == numbers.end()) {
-    throw Error(
-        ErrorCode::not_found,
-        fmt::format("there is no conflict {}: 'holdfast conflicts' lists those that wait", number));
-  }
-  const Conflict& conflict = conflicts[static_cast<std::size_t>(found - numbers.begin())];
-  if (chosen) {
-    resolver.resolve(conflict, *chosen);
-  } else {
-    if (*pick == 0 || *pick > conflict.candidates.size()) {
-      throw UsageError(fmt::format("--pick takes 1 to {}", conflict.candidates.size()));
-    }
-    resolver.resolve(conflict, *pick - 1);
-    chosen = conflict.candidates[*pick - 1].value;
-  }
-  SyncStateManager(*store).count_resolved();
-  note(context,
-       fmt::format("{}/{} {} is now {}", printable(conflict.collection), printable(conflict.id),
-                   printable(conflict.path), printable(shown(chosen))));
-  return kDone;
-}
-
 int list_devices(const Context& context) {
   auto store = open_store(context);
   json out = json::array();
@@ -255,10 +148,6 @@ int join(const Context& context, const std::string& given, const std::string& na
 
 struct Arguments {
   std::string url, code, name;
-  std::size_t number = 0;
-  std::optional<std::size_t> pick;
-  std::optional<std::string> value;
-  bool all = false;
   bool ticket = false;
 };
 
@@ -308,19 +197,6 @@ void add_sync_commands(CLI::App& app, Context& context) {
       app.add_subcommand("status", "the state of sync; exit code 3 where conflicts are pending");
   command->footer("Example:\n  holdfast status --json --db notes.hf");
   on(command, [&context] { return status(context); });
-
-  command = app.add_subcommand("conflicts", "list the conflicts that wait for you");
-  command->add_flag("--all", args->all, "and those that a strategy has settled");
-  command->footer("Example:\n  holdfast conflicts --db notes.hf");
-  on(command, [&context, args] { return list_conflicts(context, args->all); });
-
-  command =
-      app.add_subcommand("resolve", "settle a conflict by its number in 'holdfast conflicts'");
-  command->add_option("N", args->number)->required();
-  command->add_option("--pick", args->pick, "the number of one of its candidates");
-  command->add_option("--value", args->value, "another value, as JSON");
-  command->footer("Example:\n  holdfast resolve 1 --pick 2 --db notes.hf");
-  on(command, [&context, args] { return resolve(context, args->number, args->pick, args->value); });
 
   add_device_commands(app, context, args);
 }

@@ -9,6 +9,7 @@ namespace holdfast {
 struct PastValue {
   std::string path;                     // "$.field"; "$" for the whole record, before its deletion
   std::optional<nlohmann::json> value;  // nothing: there was none
+  std::optional<nlohmann::json> by;     // of a counter, instead: what was added to it
   // Who wrote that value, and when by that device's clock (UTC milliseconds); zeros where nothing.
   std::array<std::uint8_t, 16> device{};
   std::int64_t time_ms = 0;

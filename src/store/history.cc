@@ -164,6 +164,7 @@ PastChange change_of(const store::Records::PastRow& row, store::Records& records
     value.path = model::display_path(pointer);
     out.deleted |= pointer.empty() && !field.contains("d");
     if (field.contains("v")) value.value = field["v"];
+    if (field.contains("by")) value.by = field["by"];
     if (field.contains("d")) value.device = records.id_of(field["d"].get<std::uint64_t>());
     value.time_ms = field.value("t", std::int64_t{0});
     out.values.push_back(std::move(value));
