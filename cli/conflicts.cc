@@ -286,12 +286,14 @@ int history(const Context& context, const Key& key) {
                              time_text(change.time_ms), what, printable(who)));
     }
     for (const PastValue& value : change.values) {
-      std::string was = value.value ? value.value->dump() : "(nothing)";
-      if (!context.json) print_line(printable("   " + value.path + " was " + was));
+      std::string was = value.value ? " was " + value.value->dump() : " was (nothing)";
+      if (value.by) was = " had " + value.by->dump() + " added";
+      if (!context.json) print_line(printable("   " + value.path + was));
       before.push_back(
           {{"path", value.path},
            {"value", value.value ? *value.value : json()},
            {"there", value.value.has_value()},
+           {"added", value.by ? *value.by : json()},
            {"device", value.time_ms > 0 ? json(device_name(devices, value.device)) : json()},
            {"time", value.time_ms > 0 ? json(value.time_ms) : json()}});
     }

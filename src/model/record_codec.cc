@@ -97,7 +97,10 @@ std::map<std::string, const Json*> leaves_of(const Json& document) {
   return leaves;
 }
 
-bool same(const Json& a, const Json& b) { return a.type() == b.type() && a.dump() == b.dump(); }
+bool same(const Json& a, const Json& b) {
+  if (a.type() != b.type()) return false;
+  return a.is_structured() || a.is_number_float() ? a.dump() == b.dump() : a == b;
+}
 
 void put_sequence(base::Writer& out, const SequenceState& sequence, const Json* shown,
                   DeviceTable& devices) {

@@ -8,33 +8,40 @@
 namespace holdfast::model {
 
 void GapBuffer::move_gap(std::size_t at) {
-  while (before_.size() > at) {
-    after_.push_back(before_.back());
-    before_.pop_back();
+  if (at < gap_) {
+    std::size_t count = gap_ - at;
+    std::copy_backward(units_.begin() + static_cast<std::ptrdiff_t>(at),
+                       units_.begin() + static_cast<std::ptrdiff_t>(gap_),
+                       units_.begin() + static_cast<std::ptrdiff_t>(after_));
+    after_ -= count;
+  } else {
+    auto from = units_.begin() + static_cast<std::ptrdiff_t>(after_);
+    std::copy(from, from + static_cast<std::ptrdiff_t>(at - gap_),
+              units_.begin() + static_cast<std::ptrdiff_t>(gap_));
+    after_ += at - gap_;
   }
-  while (before_.size() < at && !after_.empty()) {
-    before_.push_back(after_.back());
-    after_.pop_back();
-  }
+  gap_ = at;
 }
 
 void GapBuffer::insert(std::size_t at, const char32_t* units, std::size_t count) {
   move_gap(std::min(at, size()));
-  before_.append(units, count);
+  if (after_ - gap_ < count) {
+    std::size_t more = count + units_.size() / 2 + 64;
+    units_.insert(gap_, more, U'\0');
+    after_ += more;
+  }
+  std::copy(units, units + count, units_.begin() + static_cast<std::ptrdiff_t>(gap_));
+  gap_ += count;
 }
 
 void GapBuffer::erase(std::size_t at, std::size_t count) {
   at = std::min(at, size());
   count = std::min(count, size() - at);
-  move_gap(at + count);
-  before_.resize(at);
+  move_gap(at);
+  after_ += count;
 }
 
-Units GapBuffer::units() const {
-  Units out = before_;
-  out.append(after_.rbegin(), after_.rend());
-  return out;
-}
+Units GapBuffer::units() const { return units_.substr(0, gap_) + units_.substr(after_); }
 
 std::uint32_t Sequence::device_index(const DeviceId& device) {
   auto found = std::find(devices_.begin(), devices_.end(), device);
@@ -137,19 +144,19 @@ void Sequence::apply(const Dot& dot, const VersionVector& context, const Patches
     if (auto last = last_event(device, dot.sequence)) add(dot, {*last}, patches);
     return;
   }
-  std::vector<std::uint64_t> known(devices_.size());
+  std::vector<std::uint64_t>& known = known_[device];
+  bool knows_no_more = !runs_of_[device].empty() && known.size() == devices_.size() &&
+                       context.at(dot.device) >= seen_[device];
+  known.resize(devices_.size());
   for (std::size_t i = 0; i < devices_.size(); ++i) {
-    known[i] = i == device ? 0 : std::min(context.at(devices_[i]), seen_[i]);
+    if (i == device) continue;
+    std::uint64_t now = std::min(context.at(devices_[i]), seen_[i]);
+    knows_no_more &= known[i] == now;
+    known[i] = now;
   }
-  bool knows_no_more = seen_[device] > 0 && !runs_of_[device].empty() &&
-                       context.at(dot.device) >= seen_[device] && known == known_[device];
-  std::vector<std::uint32_t> parents;
-  if (knows_no_more) {
-    parents = {*last_event(device, seen_[device])};
-  } else {
-    parents = frontier_of(context);
-  }
-  known_[device] = std::move(known);
+  std::vector<std::uint32_t> parents =
+      knows_no_more ? std::vector<std::uint32_t>{*last_event(device, seen_[device])}
+                    : frontier_of(context);
   add(dot, std::move(parents), patches);
 }
 
@@ -259,13 +266,7 @@ std::uint32_t Sequence::window_start() const {
 void Sequence::settle() const {
   if (applied_ == events_) return;
   SequenceWalk walk(*this, window_start());
-  walk.run(applied_, [this](const SequenceWalk::Effect& effect) {
-    if (effect.erase > 0) {
-      content_.erase(effect.at, effect.erase);
-    } else {
-      content_.insert(effect.at, waiting_.data() + (effect.event - applied_), effect.insert);
-    }
-  });
+  content_ = GapBuffer(walk.merge(applied_, content_.units(), waiting_));
   applied_ = events_;
   waiting_.clear();
 }
@@ -366,7 +367,7 @@ bool Sequence::fold(const VersionVector& upto) {
 std::vector<Sequence::Change> Sequence::changes() const {
   settle();
   SequenceWalk walk(*this, 0);
-  walk.run(events_, [](const SequenceWalk::Effect&) {});
+  walk.replay_all();
   Units inserted(events_, U'\uFFFD');
   Units content = content_.units();
   walk.for_each_shown([&](std::uint32_t event, std::size_t place) {

@@ -26,20 +26,18 @@ using Patches = std::vector<Patch>;
 // The units with one gap where the last edit was.
 class GapBuffer {
  public:
-  explicit GapBuffer(Units units = {}) : before_(std::move(units)) {}
-  std::size_t size() const { return before_.size() + after_.size(); }
+  explicit GapBuffer(Units units = {})
+      : units_(std::move(units)), gap_(units_.size()), after_(units_.size()) {}
+  std::size_t size() const { return units_.size() - (after_ - gap_); }
   void insert(std::size_t at, const char32_t* units, std::size_t count);
   void erase(std::size_t at, std::size_t count);
-  char32_t at(std::size_t index) const {
-    return index < before_.size() ? before_[index]
-                                  : after_[after_.size() - 1 - (index - before_.size())];
-  }
   Units units() const;
 
  private:
   void move_gap(std::size_t at);
-  Units before_;
-  Units after_;  // backwards
+  Units units_;
+  std::size_t gap_;    // where the gap begins
+  std::size_t after_;  // and what is behind it
 };
 
 // One unit inserted or erased is an event; events are numbered in the order of arrival, which is

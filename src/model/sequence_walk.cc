@@ -18,17 +18,38 @@ SequenceWalk::SequenceWalk(const Sequence& sequence, std::uint32_t start)
   blocks_.push_back(std::make_unique<Block>());
   Block& block = *blocks_.front();
   block.spans.push_back(before);
-  block.there = block.shown = kUnknownLength;
+  block.there = kUnknownLength;
   block_of_[before.id] = &block;
 }
 
-void SequenceWalk::run(std::uint32_t quiet_until,
-                       const std::function<void(const Effect&)>& report) {
-  quiet_until_ = quiet_until;
-  report_ = &report;
-  replay(start_, quiet_until);
-  replay(std::max(start_, quiet_until), sequence_.events_);
-  report_ = nullptr;
+Units SequenceWalk::merge(std::uint32_t applied, const Units& content, const Units& inserted) {
+  replay(start_, applied);
+  // Where each span that is shown now lies in the content.
+  std::map<std::uint32_t, std::size_t> place_of_id;
+  std::size_t place = 0;
+  for (const auto& block : blocks_) {
+    for (const Span& span : block->spans) {
+      if (span.erased) continue;
+      place_of_id[span.id] = place;
+      place += span.count;
+    }
+  }
+  replay(std::max(start_, applied), sequence_.events_);
+  Units out;
+  out.reserve(content.size() + inserted.size());
+  for (const auto& block : blocks_) {
+    for (const Span& span : block->spans) {
+      if (span.erased) continue;
+      if (span.id < kBefore && span.id >= applied) {
+        out.append(inserted, span.id - applied, span.count);
+        continue;
+      }
+      auto known = std::prev(place_of_id.upper_bound(span.id));
+      std::size_t from = known->second + (span.id - known->first);
+      if (from < content.size()) out.append(content, from, span.count);
+    }
+  }
+  return out;
 }
 
 // In an order that stays on one branch as long as it can: changing over costs as much as the
@@ -226,16 +247,6 @@ bool SequenceWalk::comes_first(std::uint32_t a, std::uint32_t b) const {
   return sequence_.dot_of(a).device < sequence_.dot_of(b).device;
 }
 
-std::uint64_t SequenceWalk::shown_before(const Place& place) const {
-  std::uint64_t sum = 0;
-  for (std::size_t i = 0; i < place.block->index; ++i) sum += blocks_[i]->shown;
-  for (std::size_t i = 0; i < place.span; ++i) sum += place.block->spans[i].shown();
-  if (place.span < place.block->spans.size() && !place.block->spans[place.span].erased) {
-    sum += place.offset;
-  }
-  return sum;
-}
-
 // Where `fresh`, made behind `fresh.left`, belongs among what was inserted there at the same time;
 // finds out what it was made before. `from` is right behind the left one.
 SequenceWalk::Place SequenceWalk::integrate(Place from, Span& fresh) const {
@@ -298,9 +309,6 @@ void SequenceWalk::insert(const Chunk& chunk, std::uint64_t at) {
   }
   place = integrate(place, fresh);
   split(place);
-  if (chunk.first >= quiet_until_) {
-    (*report_)({chunk.first, shown_before(place), chunk.count, 0});
-  }
   add_span(place, fresh);
 }
 
@@ -326,11 +334,7 @@ void SequenceWalk::erase(const Chunk& chunk, std::uint64_t at, bool backwards) {
           backwards ? chunk.first + chunk.count - 1 - done - i : chunk.first + done + i;
       erases_[event - start_] = span.id + i;
     }
-    if (chunk.first >= quiet_until_ && !span.erased) {
-      (*report_)({chunk.first, shown_before(place), 0, count});
-    }
     place.block->there -= span.there();
-    place.block->shown -= span.shown();
     span.erased = true;
     ++span.level;
     done += count;
@@ -360,7 +364,6 @@ void SequenceWalk::add_span(Place place, const Span& span) {
   Block& block = *place.block;
   block.spans.insert(block.spans.begin() + static_cast<std::ptrdiff_t>(place.span), span);
   block.there += span.there();
-  block.shown += span.shown();
   block_of_[span.id] = &block;
   if (block.spans.size() > kSpansPerBlock) balance(block);
 }
@@ -373,11 +376,9 @@ void SequenceWalk::balance(Block& block) {
   block.spans.erase(half, block.spans.end());
   for (const Span& span : fresh->spans) {
     fresh->there += span.there();
-    fresh->shown += span.shown();
     block_of_[span.id] = fresh.get();
   }
   block.there -= fresh->there;
-  block.shown -= fresh->shown;
   std::size_t at = block.index + 1;
   blocks_.insert(blocks_.begin() + static_cast<std::ptrdiff_t>(at), std::move(fresh));
   for (; at < blocks_.size(); ++at) blocks_[at]->index = at;

@@ -12,18 +12,12 @@ namespace holdfast::model {
 
 class SequenceWalk {
  public:
-  // What an event does to the content in its present form.
-  struct Effect {
-    std::uint32_t event = 0;  // the first, of an insertion
-    std::uint64_t at = 0;
-    std::uint32_t insert = 0;  // units, or 0
-    std::uint32_t erase = 0;
-  };
-
   // From event `start` on, where everything before is known to all that follows.
   SequenceWalk(const Sequence& sequence, std::uint32_t start);
-  // Replays all events, those from `quiet_until` on last, and reports what these do.
-  void run(std::uint32_t quiet_until, const std::function<void(const Effect&)>& report);
+  // The content with all events, of the content with those before `applied` and what the events
+  // from there on insert, one unit each.
+  Units merge(std::uint32_t applied, const Units& content, const Units& inserted);
+  void replay_all() { replay(start_, sequence_.events_); }
   // Calls `visit(event, place)` for each inserted unit that is shown.
   void for_each_shown(const std::function<void(std::uint32_t, std::size_t)>& visit) const;
 
@@ -39,13 +33,11 @@ class SequenceWalk {
     std::uint32_t level = 1;      // 0: not there yet; 1: there; more: erased, so often less one
     bool erased = false;          // in the end
     std::uint32_t there() const { return level == 1 ? count : 0; }
-    std::uint32_t shown() const { return erased ? 0 : count; }
   };
   struct Block {
     std::vector<Span> spans;
     std::size_t index = 0;
     std::uint64_t there = 0;
-    std::uint64_t shown = 0;
   };
   struct Place {  // before the unit at `offset` of a span
     Block* block = nullptr;
@@ -79,15 +71,12 @@ class SequenceWalk {
   Place integrate(Place from, Span& fresh) const;
   static std::int64_t compare(const Place& a, const Place& b);
   bool comes_first(std::uint32_t a, std::uint32_t b) const;
-  std::uint64_t shown_before(const Place& place) const;
   void split(Place& place);
   void add_span(Place place, const Span& span);
   void balance(Block& block);
 
   const Sequence& sequence_;
   std::uint32_t start_;
-  std::uint32_t quiet_until_ = 0;
-  const std::function<void(const Effect&)>* report_ = nullptr;
   std::vector<std::unique_ptr<Block>> blocks_;
   std::map<std::uint32_t, Block*> block_of_;  // by the first unit of a span
   std::vector<std::uint32_t> erases_;         // by event from the start: the unit it erases
