@@ -26,8 +26,9 @@ struct Policy {
   bool delete_wins = false;    // a deletion beats concurrent edits, without a question
 };
 
-// The app's own decision between the sides of a conflict; nothing: leave it as it is. Called under
-// the store's lock: it must not use the store. What it throws leaves the conflict as it is.
+// The app's own decision between the sides of a conflict; nothing: leave it as it is. Not asked
+// about what waits for the user. Called under the store's lock: it must not use the store. What it
+// throws leaves the conflict as it is.
 using CustomStrategy = std::function<std::optional<nlohmann::json>(const Conflict&)>;
 
 // What was merged, and of what: for a later review.

@@ -8,9 +8,11 @@ namespace holdfast {
 
 // Edits of fields whose type a policy declares: concurrent ones of several devices all happen.
 // Storing a whole document works as well: what changed is found by comparing. These say exactly
-// what was meant. `path` is like "$.todo". Where the record is not there each returns false; where
-// the field is not there or not of the type, or the place is outside of it, each throws
-// Error(invalid_argument). Thread-safe. The store must outlive it.
+// what was meant, and settle what was in conflict at the field. An element that one device erases
+// while another edits it is kept as far as it was edited, and asked about. `path` is like "$.todo".
+// Where the record is not there each returns false; where the field is not there or not of the
+// type, or the place is outside of it, each throws Error(invalid_argument). Thread-safe. The store
+// must outlive it.
 class Fields {
  public:
   explicit Fields(EncryptedLocalStore& store) : store_(&store) {}

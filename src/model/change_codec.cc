@@ -222,7 +222,8 @@ Op read_op(base::Reader& in, const ChangeSet& change, ReadDictionary& devices,
 void read_value(base::Reader& in, Op& op) {
   op.value = from_cbor(in.sized());
   try {
-    check_value(op.value, kMaxDepth, op.path.size());
+    auto steps = static_cast<int>(std::count(op.path.begin(), op.path.end(), '/'));
+    check_value(op.value, kMaxDepth - steps, op.path.size());
     if (op.kind == OpKind::edit) check_edit(op.value);
   } catch (const Error& error) {
     in.fail(error.what());

@@ -4,6 +4,7 @@
 
 #include "src/model/policy.h"
 #include "src/model/record.h"
+#include "src/model/view.h"
 
 namespace holdfast::model {
 
@@ -21,9 +22,6 @@ struct Editing {
 // `before` may be an earlier version than the current one: then typed fields get what was changed
 // in between as well.
 std::vector<Op> diff(const Json& before, const Json& after, const Editing* editing = nullptr);
-
-// By how much a counter went from `before` to `after`; exact for whole numbers.
-Json difference(const Json& after, const Json& before);
 
 // The ops for one edit of a typed field. Throw Error(invalid_argument) where the field is not
 // there, or not of that type, or the place is outside of it.

@@ -171,7 +171,8 @@ void check_document(const Json& document) {
 }
 
 void check_field(const Json& value, std::string_view path) {
-  check_value(value, kMaxDepth, path.size());
+  auto steps = static_cast<int>(std::count(path.begin(), path.end(), '/'));
+  check_value(value, kMaxDepth - steps, path.size());
   if (to_text(value).size() > kMaxDocument) {
     throw Error(ErrorCode::too_large, "the value is larger than 512 KiB, the limit");
   }

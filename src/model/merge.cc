@@ -14,7 +14,26 @@ int kind_of(const Json& value) {
   return 2 + static_cast<int>(value.type());
 }
 
+bool is_whole(const Json& value) {
+  if (!value.is_number_unsigned()) return value.is_number_integer();
+  return value.get<std::uint64_t>() <= static_cast<std::uint64_t>(INT64_MAX);
+}
+
 }  // namespace
+
+Json sum(const Json& a, const Json& b) {
+  std::int64_t out = 0;
+  bool exact = is_whole(a) && is_whole(b) &&
+               !__builtin_add_overflow(a.get<std::int64_t>(), b.get<std::int64_t>(), &out);
+  return exact ? Json(out) : Json(a.get<double>() + b.get<double>());
+}
+
+Json difference(const Json& a, const Json& b) {
+  std::int64_t out = 0;
+  bool exact = is_whole(a) && is_whole(b) &&
+               !__builtin_sub_overflow(a.get<std::int64_t>(), b.get<std::int64_t>(), &out);
+  return exact ? Json(out) : Json(a.get<double>() - b.get<double>());
+}
 
 Json merge_values(const std::vector<const Json*>& values) {
   bool maps = true;

@@ -113,7 +113,8 @@ void add_word(Record& record, const ChangeSet& change, const Op& op, const Stamp
   // A write that names what it supersedes leaves a concurrent delete to be settled for itself.
   bool of_fields =
       op.supersedes == Supersedes::listed && op.kind != OpKind::keep && op.kind != OpKind::remove;
-  if (op.automatic && of_fields) return;  // settles what the fields say, not whether they are
+  bool of_existence = op.kind == OpKind::keep || op.kind == OpKind::remove;
+  if (op.automatic && !of_existence) return;  // settles what the fields say, not whether they are
   std::erase_if(record.presence, [&](const Presence& word) {
     if (word.stamp.dot == change.dot()) return true;
     if (of_fields && !word.alive) return false;

@@ -2,6 +2,7 @@
 // docs/formats.md.
 
 #include <algorithm>
+#include <set>
 
 #include "holdfast/error.h"
 #include "src/model/json.h"
@@ -187,6 +188,11 @@ Bytes encode_record(const Record& record, const Json& document, DeviceTable& dev
       ++users[stamps.index_of(entries[0].stamp)];
     }
   }
+  // A record that is one register: nothing else is implied.
+  auto root = record.fields.find("");
+  bool whole_shown = root != record.fields.end() &&
+                     std::any_of(root->second.begin(), root->second.end(),
+                                 [&](const Entry& entry) { return shown("", entry); });
   std::size_t shared = 0;
   for (const auto& [stamp, count] : users) {
     if (count > users[shared]) shared = stamp;
@@ -196,7 +202,7 @@ Bytes encode_record(const Record& record, const Json& document, DeviceTable& dev
   std::size_t own = 0;
   for (const auto& [path, entries] : record.fields) {
     bool is_shown = shown(path, entries[0]);
-    bool is_shared = !path.empty() && entries.size() == 1 && is_shown &&
+    bool is_shared = !whole_shown && !path.empty() && entries.size() == 1 && is_shown &&
                      stamps.index_of(entries[0].stamp) == shared;
     if (is_shared) continue;
     ++own;
@@ -213,10 +219,6 @@ Bytes encode_record(const Record& record, const Json& document, DeviceTable& dev
     }
   }
   // What is shown there is made of what lies below: a set's members, or a merge of whole documents.
-  auto root = record.fields.find("");
-  bool whole_shown = root != record.fields.end() &&
-                     std::any_of(root->second.begin(), root->second.end(),
-                                 [&](const Entry& entry) { return shown("", entry); });
   for (const auto& [path, value] : leaves) {
     if (whole_shown || record.fields.contains(path)) continue;
     ++own;
@@ -286,15 +288,15 @@ Record decode_checked(base::Reader& in, const Json& document, DeviceTable& devic
   for (std::size_t n = form == kGeneral ? in.count(1) : 0; n > 0; --n) {
     record.births.push_back(stamp_at(in.varint()));
   }
+  std::set<std::string> named;
+  bool whole_shown = false;
   for (std::size_t n = in.count(2); n > 0; --n) {
     std::string path = in.sized_text();
     auto leaf = leaves.find(path);
     const Json* shown = path.empty() ? &document : leaf == leaves.end() ? nullptr : leaf->second;
+    named.insert(path);
     std::size_t count = in.count(1);
-    if (count == 0) {
-      leaves.erase(path);
-      continue;
-    }
+    if (count == 0) continue;
     std::vector<Entry>& entries = record.fields[path];
     for (std::size_t m = count; m > 0; --m) {
       std::uint64_t word = in.varint();
@@ -302,7 +304,7 @@ Record decode_checked(base::Reader& in, const Json& document, DeviceTable& devic
       if ((word & 3) == kAsShown) {
         if (!shown) in.fail("a shown value is missing");
         entry.value = *shown;
-        if (path.empty()) leaves.clear();
+        whole_shown |= path.empty();
       } else if ((word & 3) == kHidden) {
         entry.value = from_cbor(in.sized());
       } else if ((word & 3) == kSequence) {
@@ -310,16 +312,14 @@ Record decode_checked(base::Reader& in, const Json& document, DeviceTable& devic
       }
       entries.push_back(std::move(entry));
     }
-    leaves.erase(path);
   }
-  std::map<std::string, const Json*> all = leaves_of(document);
   for (std::size_t n = form == kGeneral ? in.count(4) : 0; n > 0; --n) {
     std::string path = in.sized_text();
-    auto leaf = all.find(path);
+    auto leaf = leaves.find(path);
     for (std::size_t m = in.count(3); m > 0; --m) {
       Dot began = get_dot(in, devices);
       record.sequences[path][began] =
-          get_sequence(in, leaf == all.end() ? nullptr : leaf->second, devices);
+          get_sequence(in, leaf == leaves.end() ? nullptr : leaf->second, devices);
     }
   }
   in.expect_end();
@@ -332,6 +332,7 @@ Record decode_checked(base::Reader& in, const Json& document, DeviceTable& devic
     }
   }
   for (const auto& [path, value] : leaves) {
+    if (whole_shown || named.contains(path)) continue;
     record.fields[path].push_back({stamp_at(shared), *value, {}});
   }
   return record;

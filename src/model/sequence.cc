@@ -191,6 +191,7 @@ void Sequence::add(const Dot& dot, std::vector<std::uint32_t> parents, const Pat
   };
   for (const Patch& patch : patches) {
     std::uint64_t at = patch.at;
+    if (events_ + patch.erase + patch.insert.size() > kMaxEvents) break;  // nobody writes so much
     if (patch.erase > 0) {
       SequenceRun run;
       run.erases = true;

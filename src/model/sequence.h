@@ -57,6 +57,8 @@ struct SequenceRun {
 
 class Sequence {
  public:
+  static constexpr std::uint64_t kMaxEvents = 1 << 24;  // that are not folded away
+
   Sequence() = default;
   explicit Sequence(Units folded) : content_(std::move(folded)) {}
 

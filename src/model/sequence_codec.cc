@@ -13,7 +13,7 @@ constexpr std::uint8_t kLinear = 8;
 constexpr std::uint8_t kOne = 16;      // of one event
 constexpr std::uint8_t kFollows = 32;  // its change set is the device's next one here
 constexpr std::uint8_t kSameDevice = 64;
-constexpr std::uint32_t kMaxEvents = 1u << 30;
+constexpr std::uint64_t kMaxPlace = 1u << 30;
 
 std::uint64_t last_change(const SequenceRun& run) {
   return run.change + (run.each ? run.count - 1 : 0);
@@ -87,7 +87,7 @@ Sequence Sequence::decode(base::Reader& in, Units content, DeviceTable& devices)
     run.at = place + static_cast<std::uint64_t>(in.zigzag());
     std::uint64_t events = flags & kOne ? 1 : in.varint();
     if (events == 0 || events > kMaxEvents - out.events_ || run.change < last ||
-        run.change > static_cast<std::uint64_t>(INT64_MAX) || run.at > kMaxEvents) {
+        run.change > static_cast<std::uint64_t>(INT64_MAX) || run.at > kMaxPlace) {
       in.fail("a run is out of range");
     }
     run.count = static_cast<std::uint32_t>(events);

@@ -32,15 +32,6 @@ const Json* current_at(const Editing& editing, const std::string& path) {
   return editing.current.contains(pointer) ? &editing.current.at(pointer) : nullptr;
 }
 
-Json sum(const Json& a, const Json& b) {
-  std::int64_t out = 0;
-  bool whole = a.is_number_integer() && b.is_number_integer();
-  if (whole && !__builtin_add_overflow(a.get<std::int64_t>(), b.get<std::int64_t>(), &out)) {
-    return out;
-  }
-  return a.get<double>() + b.get<double>();
-}
-
 std::vector<Op> set_diff(const Editing& editing, const std::string& path, const Json& before,
                          const Json& after) {
   auto members = [](const Json& list) {
@@ -86,16 +77,6 @@ const Json& shown_or_throw(const Editing& editing, const std::string& path, Fiel
 }
 
 }  // namespace
-
-Json difference(const Json& after, const Json& before) {
-  std::int64_t out = 0;
-  bool whole = after.is_number_integer() && before.is_number_integer();
-  if (whole &&
-      !__builtin_sub_overflow(after.get<std::int64_t>(), before.get<std::int64_t>(), &out)) {
-    return out;
-  }
-  return after.get<double>() - before.get<double>();
-}
 
 std::optional<ShownSequence> shown_sequence(const Editing& editing, const std::string& path,
                                             const Json& shown) {

@@ -14,7 +14,8 @@ struct Side {
   std::optional<Json> value;
   Stamp stamp;
   std::vector<Dot> dots;
-  std::vector<Dot> beneath;  // that live inside of it without being shown
+  std::vector<Dot> beneath{};  // that live inside of it without being shown
+  std::string text{};          // of the value, where it was compared
 };
 
 bool outranks(const Stamp& a, const Stamp& b, Strategy strategy) {
@@ -28,8 +29,6 @@ void append(std::vector<Dot>& to, const std::vector<Dot>& from) {
   to.insert(to.end(), from.begin(), from.end());
 }
 
-std::string identity(const std::optional<Json>& value) { return value ? value->dump() : ""; }
-
 ConflictType type_of(const std::vector<Side>& sides) {
   std::vector<const std::optional<Json>*> values;
   for (const Side& side : sides) values.push_back(&side.value);
@@ -38,8 +37,9 @@ ConflictType type_of(const std::vector<Side>& sides) {
 
 // Equal values that were written concurrently agree: one side.
 void add_side(std::vector<Side>& sides, Side side) {
+  side.text = side.value ? side.value->dump() : "";
   for (Side& other : sides) {
-    if (identity(other.value) != identity(side.value)) continue;
+    if (other.text != side.text) continue;
     append(other.dots, side.dots);
     append(other.beneath, side.beneath);
     std::int64_t priority = std::max(other.stamp.priority, side.stamp.priority);
@@ -56,15 +56,6 @@ void take_part(Side& whole, const Side& part) {
   if (first || outranks(part.stamp, whole.stamp, Strategy::timestamp)) whole.stamp = part.stamp;
   append(whole.dots, part.dots);
   append(whole.beneath, part.beneath);
-}
-
-Json add_up(const Json& a, const Json& b) {
-  if (!a.is_number_integer() || !b.is_number_integer()) return a.get<double>() + b.get<double>();
-  std::int64_t sum = 0;
-  if (__builtin_add_overflow(a.get<std::int64_t>(), b.get<std::int64_t>(), &sum)) {
-    return a.get<double>() + b.get<double>();
-  }
-  return sum;
 }
 
 // The document as a tree in which a field may have values of its own and fields below it at once.
@@ -161,7 +152,7 @@ class Renderer {
         add_side(sides, std::move(side));
         continue;
       }
-      total.value = total.value ? add_up(*total.value, *entry.value) : *entry.value;
+      total.value = total.value ? sum(*total.value, *entry.value) : *entry.value;
       take_part(total, side);
     }
     if (total.value) sides.push_back(std::move(total));

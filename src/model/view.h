@@ -22,6 +22,10 @@ View render(const Record& record, const Rules& rules);
 // `values` in the order of rank, the last one the highest.
 Json merge_values(const std::vector<const Json*>& values);
 
+// Exact for whole numbers that fit 64 bits.
+Json sum(const Json& a, const Json& b);
+Json difference(const Json& a, const Json& b);
+
 // What kind of conflict values are in, absent ones included.
 ConflictType conflict_type(const std::vector<const std::optional<Json>*>& values);
 

@@ -34,6 +34,7 @@ namespace {
 
 constexpr std::size_t kMaxDiffOps = 4000;  // beyond them a document is written whole
 constexpr std::size_t kMaxDiffBytes = 384 * 1024;
+constexpr std::size_t kDotBytes = 20;  // of one write that an op lists
 constexpr std::size_t kJoinedBytes =
     700 * 1024;  // an edit that would make a change set larger starts another
 
@@ -71,11 +72,17 @@ void Engine::check_size(const Key& key) {
 void Engine::write(const Key& key, std::vector<model::Op> ops) {
   if (ops.empty()) return;
   Transaction transaction(*this);
+  if (partly_received_) {
+    throw Error(ErrorCode::busy,
+                "this device is still receiving its vault for the first time: let a sync finish, "
+                "then try again");
+  }
   std::size_t added = 0;
   for (model::Op& op : ops) {
     op.collection = key.collection;
     op.record = key.id;
-    added += 64 + op.path.size() + op.record.size() + weight(op.value);
+    added +=
+        64 + op.path.size() + op.record.size() + weight(op.value) + kDotBytes * op.writes.size();
   }
   if (building_bytes_ + added > kJoinedBytes) close_change();
   open_change();
@@ -144,6 +151,11 @@ void Engine::write_diff(const Key& key, const Records::Row& row, const model::Js
     ops.assign(1, {});
     ops[0].kind = whole ? model::OpKind::whole : model::OpKind::set;
     ops[0].value = after;
+  } else if (known && !row.alive) {
+    // Deleted since that version: what lies hidden may be forgotten any moment, so all of it is
+    // written.
+    ops.assign(1, {});
+    ops[0].value = after;
   } else if (record && row.alive) {
     model::Editing editing{*record, rules, current, identity_->id, [this] { return new_key(); }};
     ops = model::diff(*before, after, &editing);
@@ -157,18 +169,22 @@ void Engine::write_diff(const Key& key, const Records::Row& row, const model::Js
     ops[0].value = after;
   }
   std::int64_t priority = priority_of(after, options);
+  bool rewrites_whole = ops.size() == 1 && ops[0].path.empty() && ops[0].kind == model::OpKind::set;
+  if (known || rewrites_whole) close_change();  // so that what it wrote can be listed
   for (model::Op& op : ops) {
     op.priority = priority;
-    bool typed = op.supersedes != model::Supersedes::covered || op.kind == model::OpKind::edit ||
-                 op.kind == model::OpKind::drop;
     // Writing a document as a whole does not create it anew.
     bool rewrites = op.kind == model::OpKind::set && op.path.empty();
-    if (typed || (!known && !rewrites)) continue;
+    if (op.supersedes != model::Supersedes::covered || (!known && !rewrites)) continue;
     if (!record) record = records_.decode(row);
     op.supersedes = model::Supersedes::listed;
     op.writes = writes_at(*record, op.path, known ? *known : seen_);
-    // What this very change set wrote goes in any case.
-    if (building_) std::erase(op.writes, building_->dot());
+    if (op.kind != model::OpKind::edit) continue;
+    for (const model::Entry& entry : record->fields[op.path]) {  // of the same text or list
+      if (entry.sequence == op.sequence) op.writes.push_back(entry.stamp.dot);
+    }
+    std::sort(op.writes.begin(), op.writes.end());
+    op.writes.erase(std::unique(op.writes.begin(), op.writes.end()), op.writes.end());
   }
   write(key, std::move(ops));
 }

@@ -75,6 +75,8 @@ void Engine::load() {
     seen_.set(base::Reader(devices.blob(0), "a device id").array<16>(),
               static_cast<std::uint64_t>(devices.integer(1)));
   }
+  std::optional<Bytes> partly = database_.meta("partly_received");
+  partly_received_ = partly && !partly->empty();
   waiting_.clear();
   Statement waiting(database_.connection().prepare("SELECT DISTINCT device FROM waiting"));
   while (waiting.step()) {
@@ -160,6 +162,12 @@ void Engine::require_intact() {
         "an earlier part of this transaction failed, so none of it is kept: let its error out, "
         "then try again");
   }
+}
+
+void Engine::set_partly_received(bool partly) {
+  if (partly == partly_received_) return;
+  database_.set_meta("partly_received", partly ? Bytes{1} : Bytes{});
+  partly_received_ = partly;
 }
 
 void Engine::require_no_transaction() {

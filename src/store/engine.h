@@ -100,6 +100,9 @@ class Engine {
   // Throws Error(too_large) where the record has outgrown what a document may be.
   void check_size(const Key& key);
   std::string new_key();  // for an element of a list
+  // Whether this device, new in its vault, has a part of its history and not yet the rest. It must
+  // not write then: others may have forgotten what its edits would be made on.
+  void set_partly_received(bool partly);
   // Applies what another device wrote, or keeps it until what it builds on is here.
   ReceivedCounts receive(const std::vector<model::ChangeSet>& changes);
 
@@ -178,7 +181,8 @@ class Engine {
   bool stale_ = false;  // what is in memory may not be what is in the file: load() first
   std::mutex sync_mutex_;
   std::set<model::DeviceId> waiting_;  // devices with change sets in the table of that name
-  bool failed_ = false;                // an inner transaction rolled back: so must the outermost
+  bool partly_received_ = false;
+  bool failed_ = false;  // an inner transaction rolled back: so must the outermost
 
   // The change set being built by the open transaction.
   std::optional<model::ChangeSet> building_;

@@ -15,7 +15,7 @@ namespace {
 constexpr std::int64_t kDayMs = 24 * 60 * 60 * 1000;
 
 // One field before a change: "p" its pointer; "v" a value, "d" the number of the device that wrote
-// it, "t" when; or "by", by how much a counter was changed.
+// it, "t" when; or "by", by how much a counter was changed; "gone" where it deleted the record.
 Json field_of(const std::string& path, const model::Entry& entry, std::uint64_t device) {
   Json field = {{"p", path}, {"d", device}, {"t", entry.stamp.hlc.ms()}};
   if (entry.value) field["v"] = *entry.value;
@@ -30,10 +30,12 @@ void Records::add_past(Open& open, const model::ChangeSet& change, const model::
   if (open.past.empty() || open.past.back().change != change.dot()) {
     open.past.push_back({change.dot(), change.hlc.ms(), Json::array()});
   }
+  auto is_its = [&](const model::Stamp& birth) { return birth.dot == change.dot(); };
+  if (std::any_of(open.record.births.begin(), open.record.births.end(), is_its)) return;
   Json& fields = open.past.back().fields;
   if (op.kind == OpKind::remove) {
     Json document = model::render(open.record, rules(op.collection)).document;
-    fields.push_back({{"p", ""}, {"v", std::move(document)}});
+    fields.push_back({{"p", ""}, {"v", std::move(document)}, {"gone", true}});
     return;
   }
   if (op.kind != OpKind::set && op.kind != OpKind::whole && op.kind != OpKind::unset &&
@@ -78,9 +80,9 @@ void Records::add_history(std::int64_t record, const Past& past, ByteView body) 
       .run();
 }
 
-void Records::add_created(std::int64_t record, const model::ChangeSet& change) {
-  if (created_by_ && created_by_->change != change.dot()) finish_history();
-  if (!created_by_) created_by_ = Past{change.dot(), change.hlc.ms(), nullptr};
+void Records::add_created(std::int64_t record, const model::Stamp& birth) {
+  if (created_by_ && created_by_->change != birth.dot) finish_history();
+  if (!created_by_) created_by_ = Past{birth.dot, birth.hlc.ms(), nullptr};
   created_.push_back(record);
 }
 
@@ -162,7 +164,7 @@ PastChange change_of(const store::Records::PastRow& row, store::Records& records
     PastValue value;
     std::string pointer = field.at("p").get<std::string>();
     value.path = model::display_path(pointer);
-    out.deleted |= pointer.empty() && !field.contains("d");
+    out.deleted |= field.contains("gone");
     if (field.contains("v")) value.value = field["v"];
     if (field.contains("by")) value.by = field["by"];
     if (field.contains("d")) value.device = records.id_of(field["d"].get<std::uint64_t>());
@@ -275,11 +277,14 @@ UndoReport History::undo(const Dot& change) {
     } else {
       std::map<std::string, std::vector<const Json*>> by_path;
       for (const Json& field : *fields) by_path[field.at("p").get<std::string>()].push_back(&field);
-      auto deleted = by_path.find("");
-      bool was_deleted = deleted != by_path.end() && !deleted->second[0]->contains("d");
+      const Json* deleted = nullptr;
+      for (const Json& field : *fields) {
+        if (field.contains("gone")) deleted = &field;
+      }
+      bool was_deleted = deleted != nullptr;
       if (was_deleted && !row->alive) {
         undoing.ops.emplace_back();
-        undoing.ops.back().value = deleted->second[0]->at("v");
+        undoing.ops.back().value = deleted->at("v");
       } else if (was_deleted || !row->alive) {
         undoing.skipped.emplace_back("$");
       } else {

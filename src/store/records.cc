@@ -1,6 +1,7 @@
 #include "src/store/records.h"
 
 #include "holdfast/error.h"
+#include "src/base/hash.h"
 #include "src/model/json.h"
 #include "src/model/path.h"
 
@@ -69,7 +70,7 @@ void Records::save_fresh(const Name& name, const model::ChangeSet& change, const
   insert.bind(add_collection(name.collection)).bind(name.id).bind(doc);
   insert.bind(change.hlc.ms()).bind(change.hlc.ms()).bind(state).run();
   if (history_days_ > 0 && name.collection[0] != '_') {
-    add_created(database_.connection().last_row(), change);
+    add_created(database_.connection().last_row(), stamp);
   }
 }
 
@@ -77,6 +78,9 @@ void Records::save(const Name& name, Open& open) {
   Connection& connection = database_.connection();
   Row& row = open.row;
   if (open.record.empty()) {  // purged
+    // Its number may be another's one day.
+    Statement(connection.prepare("DELETE FROM history WHERE record = ?")).bind(row.num).run();
+    Statement(connection.prepare("DELETE FROM pending WHERE record = ?")).bind(row.num).run();
     Statement(connection.prepare("DELETE FROM record WHERE num = ?")).bind(row.num).run();
     return;
   }
@@ -98,6 +102,8 @@ void Records::save(const Name& name, Open& open) {
   if (row.num == 0) {
     statement.bind(add_collection(name.collection)).bind(name.id).run();
     row.num = connection.last_row();
+    bool keeps = history_days_ > 0 && name.collection[0] != '_' && !open.record.births.empty();
+    if (keeps) add_created(row.num, open.record.births.front());
   } else {
     statement.bind(row.num).run();
   }
@@ -112,22 +118,37 @@ void Records::save(const Name& name, Open& open) {
 // Since when each pending conflict waits here: its deadline counts from there.
 void Records::save_pending(std::int64_t num, const Name& name, const model::View& view) {
   Connection& connection = database_.connection();
-  std::set<std::string> before;
+  std::map<std::string, Bytes> before;
   {
-    Statement query(connection.prepare("SELECT path FROM pending WHERE record = ?"));
+    Statement query(connection.prepare("SELECT path, sides FROM pending WHERE record = ?"));
     query.bind(num);
-    while (query.step()) before.emplace(query.text(0));
+    while (query.step()) before.emplace(query.text(0), base::to_bytes(query.blob(1)));
   }
   for (const Conflict& conflict : view.conflicts) {
-    if (!conflict.pending || before.erase(conflict.path) > 0) continue;
-    Statement(connection.prepare("INSERT OR IGNORE INTO pending VALUES(?, ?, ?)"))
+    if (!conflict.pending) continue;
+    // A side that was not there before makes it another question.
+    base::Writer dots;
+    for (const Candidate& side : conflict.candidates) {
+      for (const Dot& dot : side.dots) {
+        dots.raw(dot.device);
+        dots.u64(dot.sequence);
+      }
+    }
+    base::Hash32 sides = base::sha256({dots.bytes()});
+    auto known = before.find(conflict.path);
+    bool same = known != before.end() &&
+                std::equal(sides.begin(), sides.end(), known->second.begin(), known->second.end());
+    if (known != before.end()) before.erase(known);
+    if (same) continue;
+    Statement(connection.prepare("INSERT OR REPLACE INTO pending VALUES(?, ?, ?, ?)"))
         .bind(num)
         .bind(conflict.path)
         .bind(clock_.now_ms())
+        .bind(ByteView(sides))
         .run();
     new_pending_.emplace_back(name, conflict.path);
   }
-  for (const std::string& path : before) {
+  for (const auto& [path, sides] : before) {
     Statement(connection.prepare("DELETE FROM pending WHERE record = ? AND path = ?"))
         .bind(num)
         .bind(path)
@@ -143,7 +164,8 @@ void Records::apply(const model::ChangeSet& change, const model::Op* first, cons
   if (kept == open_.end()) {
     std::optional<Row> row = load(name.collection, name.id);
     bool creates = last - first == 1 && first->kind == model::OpKind::set && first->path.empty() &&
-                   first->supersedes == model::Supersedes::covered && !first->automatic;
+                   first->supersedes == model::Supersedes::covered && !first->automatic &&
+                   !rules(name.collection).has_types();
     if (!row && creates && !policy) return save_fresh(name, change, *first);
     Open open;
     if (row) open.record = decode(*row);
@@ -249,12 +271,13 @@ std::vector<Conflict> Records::take_new_pending() {
 void Records::render_again(const std::string& collection) {
   auto num = collection_num(collection);
   if (!num) return;
-  // Those that one write made show the same under any policy.
+  // Those that one write made show the same under any policy, but for members of a set.
   std::vector<std::string> ids;
   {
     Statement query(database_.connection().prepare(
-        "SELECT id FROM record WHERE collection = ? AND substr(state, 1, 1) <> x'02' ORDER BY id"));
-    query.bind(*num);
+        "SELECT id FROM record WHERE collection = ? AND (? OR substr(state, 1, 1) <> x'02') "
+        "ORDER BY id"));
+    query.bind(*num).bind(rules(collection).has_types());
     while (query.step()) ids.emplace_back(query.text(0));
   }
   for (const std::string& id : ids) {

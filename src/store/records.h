@@ -108,7 +108,7 @@ class Records : public model::DeviceTable {
   void add_past(Open& open, const model::ChangeSet& change, const model::Op& op,
                 const std::vector<model::Taken>& taken);
   void add_history(std::int64_t record, const Past& past, ByteView body);
-  void add_created(std::int64_t record, const model::ChangeSet& change);
+  void add_created(std::int64_t record, const model::Stamp& birth);
   std::set<std::string> policy_collections() const;
   void render_again(const std::string& collection);
   void load_devices();

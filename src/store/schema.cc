@@ -83,7 +83,7 @@ std::vector<std::string> upgrade(base::Connection& connection, std::uint64_t fro
        "UPDATE record SET hidden = 1 WHERE alive = 0;"
        "CREATE INDEX record_with_hidden ON record(num) WHERE hidden > 0;"
        "CREATE TABLE pending(record INTEGER, path TEXT, since_ms INTEGER NOT NULL,"
-       "  PRIMARY KEY(record, path)) WITHOUT ROWID;"
+       "  sides BLOB NOT NULL, PRIMARY KEY(record, path)) WITHOUT ROWID;"
        // record 0: the records that a change set created
        "CREATE TABLE history(num INTEGER PRIMARY KEY, record INTEGER NOT NULL,"
        "  device INTEGER NOT NULL, sequence INTEGER NOT NULL, time_ms INTEGER NOT NULL,"

@@ -160,8 +160,11 @@ void Engine::write_resolution(const Conflict& conflict, std::optional<std::size_
       model::Json document = parse_stored(row->doc);
       model::Editing editing{record, records_.rules(key.collection), document, identity().id,
                              [this] { return new_key(); }};
-      for (model::Op& placing : model::place_element(editing, path))
+      for (model::Op& placing : model::place_element(editing, path)) {
+        // Settled by itself, it takes nothing away from what users wrote.
+        if (automatic) placing.supersedes = model::Supersedes::listed;
         ops.push_back(std::move(placing));
+      }
     }
   } else {
     op.kind = value ? model::OpKind::set : model::OpKind::unset;
@@ -211,7 +214,8 @@ bool Engine::settle(const Conflict& conflict, const model::FieldRule& rule, std:
                              [](const Candidate& side) { return !side.automatic; });
   if (users < 2) return false;  // what was settled by itself is not settled again
   auto function = custom_.find(conflict.collection);
-  if (rule.strategy == Strategy::custom && function != custom_.end() && conflict.path != "$") {
+  bool asks_the_app = rule.strategy == Strategy::custom && !conflict.pending;
+  if (asks_the_app && function != custom_.end() && conflict.path != "$") {
     std::optional<model::Json> decided;
     try {
       decided = function->second(conflict);
@@ -231,7 +235,14 @@ bool Engine::settle(const Conflict& conflict, const model::FieldRule& rule, std:
       if (side.value && &side != &conflict.candidates[best]) values.push_back(&*side.value);
     }
     if (value) values.push_back(&*value);
-    if (!values.empty()) value = model::merge_values(values);
+    std::optional<model::Json> merged = value;
+    if (!values.empty()) merged = model::merge_values(values);
+    try {
+      if (merged) model::check_field(*merged, model::parse_path(conflict.path));
+      value = std::move(merged);
+    } catch (const Error&) {
+      // Together they are too large: the side that ranks first it is.
+    }
   }
   write_resolution(conflict, best, value, true);
   return true;
@@ -239,6 +250,10 @@ bool Engine::settle(const Conflict& conflict, const model::FieldRule& rule, std:
 
 std::size_t Engine::settle() {
   Transaction transaction(*this);
+  if (partly_received_) {
+    transaction.commit();
+    return 0;
+  }
   records_.prune_history();
   std::int64_t now = environment_.clock->now_ms();
   std::size_t count = 0;

@@ -42,7 +42,16 @@ void Inbox::take_page(const wire::LogPage& page, InboxCounts& counts) {
   log = membership_.log().value();
   if (log.chain != page.end_chain) misfit("its chain is another");
   if (log.position == page.head && log.chain != page.chain) misfit("its chain is another");
+  note_first_pull(log.position == page.head);
   transaction.commit();
+}
+
+// A device that has joined writes either before it has anything of the vault, or once it has all.
+void Inbox::note_first_pull(bool complete) {
+  std::optional<Bytes> joining = engine_.database().meta("joining");
+  if (!joining || joining->empty()) return;
+  if (complete) engine_.database().set_meta("joining", {});
+  engine_.set_partly_received(!complete);
 }
 
 void Inbox::take_next(ByteView batch, InboxCounts& counts) {
@@ -186,6 +195,7 @@ void Inbox::take_loose(ByteView batch, InboxCounts& counts) {
           "or copied");
     }
     apply(opened, counts);
+    note_first_pull(false);
   } catch (const Error& error) {
     if (!is_about_the_batch(error)) throw;
     counts.rejected.push_back(error.what());

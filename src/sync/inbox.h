@@ -31,6 +31,7 @@ class Inbox {
   void retry_held(InboxCounts& counts);
 
  private:
+  void note_first_pull(bool complete);
   void take_next(ByteView batch, InboxCounts& counts);
   // A batch's place in the log, and what it tells of its author.
   struct Told {

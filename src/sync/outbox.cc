@@ -9,6 +9,7 @@ using store::Statement;
 
 constexpr std::size_t kBatchBytes = 900 * 1024;  // of change sets, so that the sealed batch fits
 constexpr std::size_t kBatchChanges = 10'000;
+constexpr std::size_t kBatchListed = model::kMaxResolvesPerBatch / 4;
 constexpr std::size_t kBatchNames = model::kMaxNamesPerBatch / 2;  // the last one may add a quarter
 
 OutboxBatch row_of(const Statement& query) {
@@ -51,13 +52,16 @@ bool Outbox::seal_one() {
     Statement query(db.prepare("SELECT body FROM change ORDER BY sequence"));
     std::size_t total = 0;
     std::size_t names = 0;
-    while (changes.size() < kBatchChanges && names < kBatchNames && query.step()) {
+    std::size_t listed = 0;
+    while (changes.size() < kBatchChanges && names < kBatchNames && listed < kBatchListed &&
+           query.step()) {
       ByteView body = query.blob(0);
       if (!changes.empty() && total + body.size() > kBatchBytes) break;
       total += body.size();
       changes.push_back(model::decode_changes(body, engine_.identity().id).front());
       for (const model::Op& op : changes.back().ops) {
         names += op.collection.size() + op.record.size() + op.path.size();
+        listed += op.writes.size();
       }
     }
   }

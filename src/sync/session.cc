@@ -54,7 +54,11 @@ void Session::prepare() {
         settled_ = true;
         engine_.settle();
         Acknowledgements acknowledgements(engine_, membership_);
-        acknowledgements.purge();
+        try {
+          acknowledgements.purge();
+        } catch (const Error& error) {  // it can wait; what the user wrote cannot
+          if (error.code() == ErrorCode::io || error.code() == ErrorCode::corrupt) throw;
+        }
         outbox_.seal();
         if (acknowledgements.is_due()) outbox_.seal_acknowledgement();
       }

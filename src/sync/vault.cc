@@ -275,6 +275,7 @@ void Vault::join(const std::string& text, const std::string& device_name) {
   membership.set_log({log_id, 0, wire::chain_start(log_id)});
   if (parcel.log.position > 0) membership.set_anchor(parcel.log);
   membership.set_relay(url);
+  engine.database().set_meta("joining", Bytes{1});
   transaction.commit();
 }
 
