@@ -77,6 +77,7 @@ std::vector<Op> purge_ops(const Record& record, const VersionVector& known) {
   bool dead = std::none_of(words.begin(), words.end(), [](const Presence& w) { return w.alive; });
   if (dead && rests) {
     std::vector<Dot> dots;
+    dots.reserve(record.presence.size() + record.births.size());
     for (const Presence& word : record.presence) dots.push_back(word.stamp.dot);
     for (const Stamp& birth : record.births) dots.push_back(birth.dot);
     for (const auto& [path, entries] : record.fields) {

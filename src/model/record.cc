@@ -45,12 +45,13 @@ void erase_from(Record& record, const std::string& path, bool below,
   // Keys between a path and what lies below it exist ("/a", "/a-b", "/a/c"), so the range may skip.
   while (at != record.fields.end() && at->first.starts_with(path)) {
     if (at->first == path || (below && is_below(at->first, path))) {
-      auto kept = std::stable_partition(at->second.begin(), at->second.end(),
-                                        [&](const Entry& entry) { return !goes(entry); });
-      if (taken && kept != at->second.end()) {
-        taken->push_back({at->first, {kept, at->second.end()}});
-      }
-      at->second.erase(kept, at->second.end());
+      Taken gone{at->first, {}};
+      std::erase_if(at->second, [&](const Entry& entry) {
+        if (!goes(entry)) return false;
+        if (taken) gone.entries.push_back(entry);
+        return true;
+      });
+      if (!gone.entries.empty()) taken->push_back(std::move(gone));
       if (at->second.empty()) {
         at = record.fields.erase(at);
         continue;

@@ -99,6 +99,7 @@ std::vector<std::uint32_t> Sequence::latest(std::vector<std::uint32_t> events) c
   if (events.size() < 2) return events;
   std::vector<std::uint32_t> out;
   std::vector<std::pair<std::uint32_t, bool>> heap;  // event, and whether it is still a candidate
+  heap.reserve(events.size());
   for (std::uint32_t event : events) heap.emplace_back(event, true);
   std::size_t candidates = events.size();
   std::make_heap(heap.begin(), heap.end());

@@ -39,7 +39,7 @@ bool search(const char32_t* a, std::size_t n, const char32_t* b, std::size_t m,
       }
       std::int32_t y = x - k;
       while (x < size_a && y < size_b && a[x] == b[y]) ++x, ++y;
-      now[static_cast<std::size_t>(k + d)] = x;
+      now[static_cast<std::size_t>(k) + static_cast<std::size_t>(d)] = x;
       done = x >= size_a && y >= size_b;
     }
     trace.push_back(std::move(now));

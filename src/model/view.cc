@@ -31,6 +31,7 @@ void append(std::vector<Dot>& to, const std::vector<Dot>& from) {
 
 ConflictType type_of(const std::vector<Side>& sides) {
   std::vector<const std::optional<Json>*> values;
+  values.reserve(sides.size());
   for (const Side& side : sides) values.push_back(&side.value);
   return conflict_type(values);
 }
@@ -242,7 +243,7 @@ class Renderer {
       placed.insert(key);
       auto child = node.children.find("/" + key);
       Side element;
-      if (child != node.children.end()) element = show(child->second, path + "/" + key);
+      if (child != node.children.end()) element = show(child->second, path + child->first);
       append(side.beneath, element.dots);
       auto first = state.first_values.find(key);
       if (!element.value && first != state.first_values.end()) element.value = first->second;
@@ -283,6 +284,7 @@ class Renderer {
     bool merged = rule.strategy == Strategy::merge && all_there;
     if (merged) {
       std::vector<const Json*> values;
+      values.reserve(sides.size());
       for (const Side& side : sides) values.push_back(&*side.value);
       std::rotate(values.begin() + static_cast<std::ptrdiff_t>(best),
                   values.begin() + static_cast<std::ptrdiff_t>(best) + 1, values.end());
@@ -338,8 +340,9 @@ View render(const Record& record, const Rules& rules) {
       renderer.add_conflict("", sides, alive, view.document, false, rule);
     }
   }
-  std::stable_sort(view.conflicts.begin(), view.conflicts.end(),
-                   [](const Conflict& a, const Conflict& b) { return a.path < b.path; });
+  std::sort(view.conflicts.begin(), view.conflicts.end(), [](const Conflict& a, const Conflict& b) {
+    return std::tie(a.path, a.type) < std::tie(b.path, b.type);
+  });
   return view;
 }
 
