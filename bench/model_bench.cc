@@ -322,7 +322,7 @@ void text_trace(const json& trace) {
   }
   std::string end = to_utf8(text.content());
   print("holdfast", "text-apply", apply.ms());
-  if (end != trace["endContent"]) std::fprintf(stderr, "the trace ends wrong\n");
+  if (end != trace["endContent"].get<std::string>()) std::fprintf(stderr, "the trace ends wrong\n");
   Bytes bytes = encoded(text);
   print("holdfast", "text-bytes", static_cast<double>(zstd_size(bytes)));
   Timer load;

@@ -22,11 +22,19 @@ class Table : public holdfast::model::DeviceTable {
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace holdfast;
   Table devices;
-  model::Json document = {{"a", 1}, {"m", {{"x", "y"}, {"z", {1, 2}}}}};
+  model::Json document = {{"a", 1}, {"m", {{"x", "y"}, {"z", {1, 2}}}}, {"t", "text"}};
   refuses_only_by_error([&] {
     model::Record record = model::decode_record({data, size}, document, devices);
-    for (Strategy strategy : {Strategy::timestamp, Strategy::merge}) {
-      model::render(record, [&](const std::string&) { return strategy; });
+    for (FieldType type : {FieldType::value, FieldType::counter, FieldType::set}) {
+      model::FieldRule rule;
+      rule.type = type;
+      rule.strategy = Strategy::merge;
+      model::Rules rules;
+      rules.add("/*", rule);
+      model::View view = model::render(record, rules);
+      // What is shown, and the state beside it, give the state back.
+      Bytes state = model::encode_record(record, view.document, devices);
+      model::decode_record(state, view.document, devices);
     }
   });
   return 0;
