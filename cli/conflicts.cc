@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <set>
 
 #include "cli/command.h"
@@ -52,7 +53,7 @@ std::vector<std::size_t> numbers_of(const std::vector<Conflict>& conflicts) {
 std::string end_of(const Conflict& conflict) {
   if (!conflict.pending) return conflict.merged ? ", merged" : ", settled";
   if (!conflict.deadline_ms) return "";
-  return ", settled by itself at " + time_text(*conflict.deadline_ms);
+  return ", will be settled by itself at " + time_text(*conflict.deadline_ms);
 }
 
 int list_conflicts(const Context& context, bool all) {
@@ -94,10 +95,10 @@ int list_conflicts(const Context& context, bool all) {
       const Candidate& side = conflict.candidates[i];
       const char* hint = conflict.pending && i == conflict.suggested ? ", as you chose before" : "";
       if (conflict.suggested == conflict.visible) hint = "";
-      print_line(fmt::format("   {} {}  {}  ({}, {}{})", i == conflict.visible ? "*" : " ", i + 1,
-                             printable(shown(side.value)),
-                             printable(device_name(devices, side.device)), time_text(side.time_ms),
-                             hint));
+      print_line(fmt::format(
+          "   {} {}  {}  ({}, {}{})", i == conflict.visible && !conflict.merged ? "*" : " ", i + 1,
+          printable(shown(side.value)), printable(device_name(devices, side.device)),
+          time_text(side.time_ms), hint));
     }
   }
   if (context.json) print_line(json_text(out));
@@ -161,6 +162,9 @@ int show_policies(const Context& context) {
     if (policy.critical) line += ", critical";
     if (policy.whole_records) line += ", whole records";
     if (policy.delete_wins) line += ", deletion wins";
+    if (policy.fallback != Strategy::timestamp) {
+      line += std::string(", then ") + strategy_name(policy.fallback);
+    }
     if (policy.deadline_ms != kDefaultDeadlineMs) {
       line += fmt::format(", {:g} h", static_cast<double>(policy.deadline_ms) / 3'600'000);
     }
@@ -199,8 +203,7 @@ int set_policy(const Context& context, const PolicyArguments& args) {
 
 struct EditArguments {
   std::string key, collection = "records", path;
-  std::optional<std::int64_t> add;
-  std::optional<std::string> insert_member, remove_member;
+  std::optional<std::string> add, insert_member, remove_member;
   std::vector<std::string> insert, text;
   std::vector<std::size_t> move;
   std::optional<std::size_t> erase;
@@ -213,6 +216,15 @@ std::size_t index_of(const std::string& text) {
   return std::stoul(text);
 }
 
+std::int64_t amount_of(const std::string& text) {
+  std::int64_t out = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    throw UsageError("'" + text + "' is no whole number of 64 bits");
+  }
+  return out;
+}
+
 int edit(const Context& context, const EditArguments& args) {
   int edits = args.add.has_value() + args.insert_member.has_value() +
               args.remove_member.has_value() + !args.insert.empty() + !args.text.empty() +
@@ -222,7 +234,7 @@ int edit(const Context& context, const EditArguments& args) {
   Fields fields(*store);
   Key key(args.collection, args.key);
   bool there = false;
-  if (args.add) there = fields.add(key, args.path, *args.add);
+  if (args.add) there = fields.add(key, args.path, amount_of(*args.add));
   if (args.insert_member) {
     there = fields.insert_member(key, args.path, parse_json(*args.insert_member));
   }
@@ -315,11 +327,12 @@ int undo(const Context& context, const std::string& change) {
     print_line(json_text({{"records", report.records}, {"skipped", report.skipped}}));
     return kDone;
   }
-  print_line(fmt::format("{} records changed back", report.records));
+  print_line(fmt::format("{} {} changed back", report.records,
+                         report.records == 1 ? "record" : "records"));
   for (const std::string& field : report.skipped) {
     print_line(printable("left as it is, for it was changed again: " + field));
   }
-  return kDone;
+  return report.records > 0 ? kDone : kFailed;
 }
 
 struct Arguments {
@@ -418,7 +431,7 @@ void add_conflict_commands(CLI::App& app, Context& context) {
 
   command = app.add_subcommand(
       "history",
-      "what a record said before, the latest change first; exit code 1 where there is none");
+      "what a record said before, what came last first; exit code 1 where there is none");
   command->add_option("KEY", args->key)->required();
   command->add_option("-c,--collection", args->collection)->capture_default_str();
   command->footer("Example:\n  holdfast history shopping --db notes.hf");

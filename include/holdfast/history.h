@@ -36,7 +36,7 @@ class History {
  public:
   explicit History(EncryptedLocalStore& store) : store_(&store) {}
 
-  // A record's changes, the latest first; empty for an unknown record.
+  // A record's changes, those that came to this device last first; empty for an unknown record.
   std::vector<PastChange> changes(const Key& key) const;
   // Puts back what a change set replaced, in all records that it changed, as a new change of this
   // device: the other devices get it like any other. A field that was changed again since is left

@@ -29,10 +29,13 @@ void walk(const Json& before, const Json& after, const std::string& path, const 
     }
   }
   bool maps = before.is_object() && after.is_object();
-  if (!maps || after.empty()) {
-    bool same = maps ? before.empty() : same_leaf(before, after);
-    if (!same) ops.push_back(make_op(OpKind::set, path, after));
+  if (!maps) {
+    if (!same_leaf(before, after)) ops.push_back(make_op(OpKind::set, path, after));
     return;
+  }
+  if (after.empty() && !before.empty() && !path.empty()) {
+    ops.push_back(make_op(OpKind::set, path, after));  // beside what says that its fields are gone
+    ops.back().supersedes = Supersedes::listed;
   }
   for (const auto& [key, value] : before.items()) {
     if (!after.contains(key)) ops.push_back(make_op(OpKind::unset, child_path(path, key)));

@@ -146,7 +146,12 @@ std::optional<std::vector<Op>> typed_diff(const Editing& editing, const std::str
 }
 
 std::vector<Op> edit_counter(const Editing& editing, const std::string& path, const Json& by) {
-  shown_or_throw(editing, path, FieldType::counter);
+  const Json& shown = shown_or_throw(editing, path, FieldType::counter);
+  bool whole = shown.is_number_integer() && by.is_number_integer();
+  if (whole && sum(shown, by).is_number_float()) {
+    throw Error(ErrorCode::invalid_argument,
+                "the counter would leave the range of 64-bit numbers: it is not changed");
+  }
   Json total = by;
   for (const Entry& entry : entries_at(editing, path)) {
     bool own = entry.stamp.dot.device == editing.device && entry.value && entry.value->is_number();

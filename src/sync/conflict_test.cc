@@ -254,5 +254,74 @@ TEST(Suggested, FollowsWhatTheUserChoseBeforeOnAnyDevice) {
   EXPECT_EQ(vault[1].store->retrieve("r")->at("t"), "y");  // and only suggested
 }
 
+TEST(Policies, AFieldEditedBesideAWholeRecordIsNotLostWhenItIsStored) {
+  TestVault vault;
+  vault[0].store->store("r", {{"a", 0}, {"c", 0}});
+  vault.settle();
+  Policy whole = policy("$", Strategy::timestamp);
+  whole.whole_records = true;
+  vault[1].store->patch("r", {{"c", 3}});  // before it hears of the policy
+  vault[0].conflicts().set_policy(whole);
+  vault[0].store->store("r", {{"a", 1}, {"c", 3}});
+  vault.settle();
+  expect_equal(vault);
+  vault[0].store->patch("r", {{"a", 2}});
+  vault.settle();
+  expect_equal(vault);
+  EXPECT_EQ(*vault[1].store->retrieve("r"), (Json{{"a", 2}, {"c", 3}}));
+}
+
+TEST(Policies, EmptyingARecordBesideAnEditAsks) {
+  TestVault vault;
+  vault[0].store->store("r", {{"v", 1}, {"m", {{"x", 1}}}});
+  vault.settle();
+  vault[0].store->store("r", Json::object());
+  vault[1].store->patch("r", {{"v", 2}});
+  vault.settle();
+  expect_equal(vault);
+  EXPECT_EQ(vault[0].conflicts().conflicts(true).at(0).type, ConflictType::update_delete);
+  vault[0].store->store("e", {{"m", {{"x", 1}, {"y", 1}}}});
+  vault.settle();
+  vault[0].store->store("e", {{"m", Json::object()}});
+  EXPECT_EQ(*vault[0].store->retrieve("e"), (Json{{"m", Json::object()}}));
+  vault[1].store->patch("e", {{"m", {{"x", 2}}}});
+  vault.settle();
+  expect_equal(vault);
+  std::vector<Conflict> pending = vault[1].conflicts().conflicts(true);
+  EXPECT_EQ(std::count_if(pending.begin(), pending.end(),
+                          [](const Conflict& c) { return c.path == "$.m.x"; }),
+            1);
+}
+
+TEST(Custom, WhatIsCriticalIsTheUsersToDecide) {
+  TestVault vault;
+  Policy critical = policy("$.t", Strategy::custom);
+  critical.critical = true;
+  vault[0].conflicts().set_policy(critical);
+  vault[1].conflicts().set_custom("records", [](const Conflict&) { return Json("auto"); });
+  conflict_at(vault, "t", "a", "b");
+  vault.settle();
+  EXPECT_EQ(vault[0].conflicts().count_pending(), 1u);
+  EXPECT_EQ(vault[0].store->retrieve("r")->at("t"), "b");
+}
+
+TEST(Deadline, AFallbackThatWouldBeTooLargeDoesNotStopSyncs) {
+  TestVault vault;
+  Policy merge = policy("$.t", Strategy::user_choice);
+  merge.deadline_ms = 0;
+  merge.fallback = Strategy::merge;
+  vault[0].conflicts().set_policy(merge);
+  auto list = [](char c) {
+    Json out = Json::array();
+    for (int i = 0; i < 4000; ++i) out.push_back(std::string(100, c) + std::to_string(i));
+    return out;
+  };
+  conflict_at(vault, "t", list('a'), list('b'));
+  vault.settle();
+  expect_equal(vault);
+  EXPECT_EQ(vault[0].conflicts().count_pending(), 0u);
+  EXPECT_EQ(vault[0].sync->sync().state, SyncState::up_to_date);
+}
+
 }  // namespace
 }  // namespace holdfast::sync

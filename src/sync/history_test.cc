@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "holdfast/fields.h"
+#include "src/model/purge.h"
 #include "src/sync/acknowledgements.h"
 #include "src/sync/test_vault.h"
 
@@ -140,6 +141,60 @@ TEST(PurgeInVault, WaitsForADeviceThatIsAwayAndItsEditsAreNotLost) {
   expect_equal(vault);
   EXPECT_EQ(*vault[0].store->retrieve("r"), (Json{{"a", 2}, {"b", 1}}));
   EXPECT_EQ(vault[1].conflicts().conflicts(true).at(0).type, ConflictType::update_delete);
+}
+
+TEST(PurgeInVault, AnEarlierVersionOfADeletedRecordIsStoredWhole) {
+  TestVault vault;
+  vault[0].store->store("r", {{"a", 1}, {"b", 2}});
+  vault.settle();
+  auto read = vault[1].store->retrieve_versioned("r");
+  vault[0].store->remove("r");
+  vault.settle();
+  vault[1].store->store("r", {{"a", 5}, {"b", 2}}, read->version);
+  // What lay hidden is forgotten at the same time.
+  store::Engine& engine = vault[0].store->engine();
+  auto row = engine.records().load("records", "r");
+  std::vector<model::Op> purge = model::purge_ops(engine.records().decode(*row), engine.seen());
+  ASSERT_FALSE(purge.empty());
+  engine.write("r", std::move(purge));
+  vault.settle();
+  expect_equal(vault);
+  EXPECT_EQ(*vault[0].store->retrieve("r"), (Json{{"a", 5}, {"b", 2}}));
+}
+
+TEST(PurgeInVault, ADeviceWithAPartOfItsVaultDoesNotWrite) {
+  TestVault vault(1);
+  for (int i = 0; i < 12; ++i) {
+    Json document;
+    for (int k = 0; k < 10; ++k) {
+      std::string noise(40'000, 'x');
+      base::SeededRandom random(static_cast<std::uint64_t>(i * 100 + k));
+      for (char& c : noise) c = static_cast<char>('a' + random.below(26));
+      document["k" + std::to_string(k)] = noise;
+    }
+    vault[0].store->store("r" + std::to_string(i), document);
+  }
+  vault[0].sync->sync();
+  TestDevice& late = vault.add(900);
+  late.store->store("before", {{"n", 1}});
+  int pages = 0;
+  vault.relay.before = [&](const base::HttpRequest& request) {
+    return request.url.find("/log") != std::string::npos && request.method == "GET" && ++pages > 1;
+  };
+  SyncResult cut = late.sync->sync();
+  ASSERT_EQ(cut.state, SyncState::offline);
+  ASSERT_GT(cut.applied, 0u);
+  try {
+    late.store->store("r0", {{"n", 1}});
+    FAIL() << "it wrote";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::busy);
+  }
+  vault.relay.before = nullptr;
+  vault.settle();
+  late.store->store("r0", {{"n", 1}});
+  vault.settle();
+  expect_equal(vault);
 }
 
 }  // namespace
