@@ -18,10 +18,8 @@ Op make_op(OpKind kind, std::string path, Json value) {
   return op;
 }
 
-namespace {
-
-void walk(const Json& before, const Json& after, const std::string& path, const Editing* editing,
-          std::vector<Op>& ops) {
+void diff_at(const std::string& path, const Json& before, const Json& after, const Editing* editing,
+             std::vector<Op>& ops) {
   if (editing) {
     if (auto typed = typed_diff(*editing, path, before, after)) {
       for (Op& op : *typed) ops.push_back(std::move(op));
@@ -46,16 +44,14 @@ void walk(const Json& before, const Json& after, const std::string& path, const 
     if (old == before.end()) {
       ops.push_back(make_op(OpKind::set, child, value));
     } else {
-      walk(*old, value, child, editing, ops);
+      diff_at(child, *old, value, editing, ops);
     }
   }
 }
 
-}  // namespace
-
 std::vector<Op> diff(const Json& before, const Json& after, const Editing* editing) {
   std::vector<Op> ops;
-  walk(before, after, "", editing, ops);
+  diff_at("", before, after, editing, ops);
   return ops;
 }
 

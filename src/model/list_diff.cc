@@ -194,20 +194,7 @@ void change_value(const Editing& editing, const std::string& path, const Json& b
     ops.push_back(make_op(OpKind::set, path, after));
     return;
   }
-  for (const auto& [key, value] : before.items()) {
-    if (!after.contains(key)) ops.push_back(make_op(OpKind::unset, child_path(path, key)));
-  }
-  for (const auto& [key, value] : after.items()) {
-    std::string child = child_path(path, key);
-    auto old = before.find(key);
-    if (old == before.end()) {
-      ops.push_back(make_op(OpKind::set, child, value));
-    } else if (old->is_object() && value.is_object() && !value.empty()) {
-      change_value(editing, child, *old, value, ops);
-    } else if (old->dump() != value.dump()) {
-      ops.push_back(make_op(OpKind::set, child, value));
-    }
-  }
+  diff_at(path, before, after, &editing, ops);
 }
 
 Shown list_or_throw(const Editing& editing, const std::string& path) {

@@ -8,6 +8,9 @@ namespace holdfast::model {
 
 Op make_op(OpKind kind, std::string path, Json value = nullptr);
 bool same_leaf(const Json& a, const Json& b);
+// As diff(), for the value at `path`.
+void diff_at(const std::string& path, const Json& before, const Json& after, const Editing* editing,
+             std::vector<Op>& ops);
 
 // Ops that turn the typed field's value `before` into `after`; nothing where it has no type, or
 // is not there yet.
