@@ -7,21 +7,6 @@
 namespace holdfast::sync {
 namespace {
 
-constexpr std::int64_t kHourMs = 60 * 60 * 1000;
-
-void expect_equal(TestVault& vault) {
-  for (auto& device : vault.devices) EXPECT_EQ(device->state(), vault[0].state());
-}
-
-Policy policy(const std::string& path, Strategy strategy, FieldType type = FieldType::value) {
-  Policy out;
-  out.collection = "records";
-  out.path = path;
-  out.strategy = strategy;
-  out.type = type;
-  return out;
-}
-
 // The record {"t": 0}, edited at once on both devices.
 void conflict_at(TestVault& vault, const char* field, Json here, Json there) {
   vault[0].store->store("r", {{field, nullptr}, {"other", 1}});

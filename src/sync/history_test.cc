@@ -12,21 +12,6 @@
 namespace holdfast::sync {
 namespace {
 
-constexpr std::int64_t kHourMs = 60 * 60 * 1000;
-
-void expect_equal(TestVault& vault) {
-  for (auto& device : vault.devices) EXPECT_EQ(device->state(), vault[0].state());
-}
-
-Policy policy(const std::string& path, Strategy strategy, FieldType type = FieldType::value) {
-  Policy out;
-  out.collection = "records";
-  out.path = path;
-  out.strategy = strategy;
-  out.type = type;
-  return out;
-}
-
 TEST(HistoryOf, ARecordSaysWhatItSaidBeforeAndWho) {
   TestVault vault;
   vault[0].store->store("r", {{"a", 1}, {"b", 1}});

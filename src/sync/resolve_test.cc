@@ -7,10 +7,6 @@
 namespace holdfast::sync {
 namespace {
 
-void expect_equal(TestVault& vault) {
-  for (auto& device : vault.devices) EXPECT_EQ(device->state(), vault[0].state());
-}
-
 TEST(Resolve, ResolvingCoversOnlyWhatWasListed) {
   TestVault vault;
   vault[0].conflicts().set_policy({"records", "$", Strategy::user_choice});

@@ -12,10 +12,6 @@ namespace {
 
 using store::code_of;
 
-void expect_equal(TestVault& vault) {
-  for (auto& device : vault.devices) EXPECT_EQ(device->state(), vault[0].state());
-}
-
 TEST(Sync, CarriesRecordsFromOneDeviceToTheOther) {
   TestVault vault;
   vault[0].store->store("ada", {{"name", "Ada"}});

@@ -2,6 +2,8 @@
 
 // Devices and the real relay service in one thread, over fakes, for tests.
 
+#include <gtest/gtest.h>
+
 #include "holdfast/conflict_resolver.h"
 #include "holdfast/incremental_sync.h"
 #include "holdfast/vault.h"
@@ -109,5 +111,22 @@ struct TestVault {
   FakeRelay relay;
   std::vector<std::unique_ptr<TestDevice>> devices;
 };
+
+constexpr std::int64_t kHourMs = 60 * 60 * 1000;
+
+inline void expect_equal(TestVault& vault) {
+  for (auto& device : vault.devices) EXPECT_EQ(device->state(), vault[0].state());
+}
+
+// Of the collection "records".
+inline Policy policy(const std::string& path, Strategy strategy,
+                     FieldType type = FieldType::value) {
+  Policy out;
+  out.collection = "records";
+  out.path = path;
+  out.strategy = strategy;
+  out.type = type;
+  return out;
+}
 
 }  // namespace holdfast::sync

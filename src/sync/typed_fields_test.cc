@@ -8,19 +8,6 @@
 namespace holdfast::sync {
 namespace {
 
-void expect_equal(TestVault& vault) {
-  for (auto& device : vault.devices) EXPECT_EQ(device->state(), vault[0].state());
-}
-
-Policy policy(const std::string& path, Strategy strategy, FieldType type = FieldType::value) {
-  Policy out;
-  out.collection = "records";
-  out.path = path;
-  out.strategy = strategy;
-  out.type = type;
-  return out;
-}
-
 TEST(TypedFields, ConcurrentEditsOfAllTypesHappenTogether) {
   TestVault vault;
   vault[0].conflicts().set_policy(policy("$.n", Strategy::timestamp, FieldType::counter));
