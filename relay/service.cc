@@ -88,7 +88,9 @@ Response Service::route(const Request& request) {
   if (path == "/v1/session/challenge" && post) return challenge();
   if (path == "/v1/session" && post) return open_session(request.body);
   constexpr std::string_view mail = "/v1/mailbox/";
-  if (path.starts_with(mail)) return mailbox(request, path.substr(mail.size()));
+  if (path.starts_with(mail)) return mailbox(request, path.substr(mail.size()), query);
+  constexpr std::string_view recovery = "/v1/recovery/";
+  if (path.starts_with(recovery) && get) return find_vault(path.substr(recovery.size()));
 
   constexpr std::string_view vaults = "/v1/vaults/";
   if (!path.starts_with(vaults)) return say(404, "no such path");
@@ -99,12 +101,32 @@ Response Service::route(const Request& request) {
   std::string call = rest.substr(slash + 1);
   std::optional<Session> session = session_of(request.token);
   if (!session || session->vault != *vault) return say(401, "sign in first");
+  Role role = role_of(*vault, session->signer);
+  if (role == Role::nobody) return say(403, "this device is not in the vault");
   if (call == "control" && get) return control(*session, query);
+  if (role == Role::former) return say(403, "this device was taken out of the vault");
   if (call == "control" && post) return post_control(*session, request.body);
-  if (!session->is_device) return say(403, "a ticket enrols a device and nothing else");
-  if (call == "batches" && post) return push(*session, request.body);
+  if (role == Role::ticket) return say(403, "a ticket enrols a device and nothing else");
   if (call == "log" && get) return log(*session, query);
+  if (role == Role::recovery) return say(403, "a recovery key recovers the vault and nothing else");
+  if (call == "batches" && post) return push(*session, request.body);
   return say(404, "no such path");
+}
+
+Service::Role Service::role_of(const Hash32& vault, const Hash32& signer) {
+  const wire::ControlState& state = control_state(vault);
+  const wire::EnrolledDevice* device = state.device(wire::device_id_of(signer));
+  if (device && device->sign == signer) return device->revoked ? Role::former : Role::device;
+  if (signer == state.recovery().sign) return Role::recovery;
+  if (state.was_recovery_key(signer)) return Role::former;
+  return ticket_is_good(vault, state, signer) ? Role::ticket : Role::nobody;
+}
+
+Response Service::find_vault(const std::string& recovery_sign) {
+  auto sign = from_path<32>(recovery_sign);
+  std::optional<Hash32> vault;
+  if (sign) vault = storage_.vault_of_recovery(*sign);
+  return vault ? answer(base::to_bytes(*vault)) : say(404, "no vault has this recovery key");
 }
 
 Response Service::create_vault(ByteView body) {
@@ -112,6 +134,7 @@ Response Service::create_vault(ByteView body) {
   state.append(body);
   Vault vault;
   storage_.transaction([&] {
+    storage_.set_vault_of_recovery(state.recovery().sign, state.vault());
     if (auto known = storage_.vault(state.vault())) {
       vault = *known;  // a repeated request
       return;
@@ -166,11 +189,8 @@ Response Service::open_session(ByteView body) {
     return say(403, "this relay does not go by the address that was signed for");
   }
   if (!storage_.vault(request.vault)) return say(404, "this relay does not hold the vault");
-  wire::ControlState& state = control_state(request.vault);
-  const wire::EnrolledDevice* device = state.device(wire::device_id_of(request.signer));
-  bool is_device = device && device->sign == request.signer;
-  if (!is_device && !ticket_is_good(request.vault, state, request.signer)) {
-    return say(403, "this device is not in the vault, or its ticket is spent or expired");
+  if (role_of(request.vault, request.signer) == Role::nobody) {
+    return say(403, "this device is not in the vault, or its ticket is spent, void or expired");
   }
   if (!wire::verify(request.signer, wire::kSignSession, request.vault,
                     wire::session_message(request.nonce, request.origin), request.signature)) {
@@ -181,7 +201,6 @@ Response Service::open_session(ByteView body) {
   token.u64(now + kSessionMs);
   token.raw(request.vault);
   token.raw(request.signer);
-  token.u8(is_device);
   wire::SessionAnswer out;
   out.token = base::to_base64url(with_mac(token.take()));
   out.lifetime_ms = kSessionMs;
@@ -207,7 +226,7 @@ std::optional<Service::Session> Service::read_token(const std::string& token) co
   std::optional<Bytes> bytes = base::from_base64url(token);
   if (!bytes) return std::nullopt;
   std::optional<Bytes> message = check_mac(*bytes);
-  if (!message || message->size() != 1 + 8 + 32 + 32 + 1 || (*message)[0] != kSessionLabel) {
+  if (!message || message->size() != 1 + 8 + 32 + 32 || (*message)[0] != kSessionLabel) {
     return std::nullopt;
   }
   base::Reader in(ByteView(*message).subspan(1), "a token");
@@ -215,7 +234,6 @@ std::optional<Service::Session> Service::read_token(const std::string& token) co
   session.expires_ms = in.u64();
   session.vault = in.array<32>();
   session.signer = in.array<32>();
-  session.is_device = in.u8() != 0;
   return session;
 }
 
@@ -241,7 +259,6 @@ Response Service::push(const Session& session, ByteView body) {
   std::vector<Bytes> batches = wire::decode_list(body);
   const wire::ControlState& state = control_state(session.vault);
   Id16 device = wire::device_id_of(session.signer);
-  if (!state.device(device)) return say(403, "this device is no longer in the vault");
   wire::PushAnswer out;
   storage_.transaction([&] {
     Vault vault = storage_.vault(session.vault).value();
@@ -308,9 +325,13 @@ Response Service::post_control(const Session& session, ByteView body) {
   if (state.head() != post.expected_head) return say(409, "the device list has changed meanwhile");
   if (record.signer != session.signer) return say(403, "a record is posted by its signer");
   if (state.count() >= kMaxControlRecords) return say(403, "the device list is full");
-  if (record.type == wire::ControlType::enrol) {
-    if (!ticket_is_good(session.vault, state, record.signer)) {
-      return say(403, "the ticket is spent or has expired: ask for a new one");
+  using wire::ControlType;
+  bool removes = record.type == ControlType::revoke || record.type == ControlType::recover;
+  if (removes) {
+    // Set against the log's head, so that nothing before it is in doubt.
+    Vault vault = storage_.vault(session.vault).value();
+    if (record.through != wire::LogPosition{vault.log_id, vault.head, vault.chain}) {
+      return say(409, "the log has grown meanwhile");
     }
   }
   std::uint64_t position = state.count();
@@ -321,12 +342,14 @@ Response Service::post_control(const Session& session, ByteView body) {
     vault.control_head = state.head();
     vault.control_count = state.count();
     storage_.put_vault(session.vault, vault);
+    storage_.set_vault_of_recovery(state.recovery().sign, session.vault);
   });
   states_[session.vault] = std::move(state);
   return answer({});
 }
 
-Response Service::mailbox(const Request& request, const std::string& slot_hex) {
+Response Service::mailbox(const Request& request, const std::string& slot_hex,
+                          const std::string& query) {
   auto slot = from_path<16>(slot_hex);
   if (!slot) return say(404, "no such path");
   std::int64_t now = clock_.now_ms();
@@ -336,9 +359,11 @@ Response Service::mailbox(const Request& request, const std::string& slot_hex) {
   }
   if (request.method != "PUT") return say(404, "no such path");
   if (request.body.size() > wire::kMaxMailbox) return say(413, "too large for a mailbox");
+  auto lifetime = static_cast<std::int64_t>(std::min<std::uint64_t>(
+      query_number(query, "lifetime_ms", kMailMs), static_cast<std::uint64_t>(kMailMs)));
   bool stored = false;
   storage_.transaction(
-      [&] { stored = storage_.put_mail(*slot, request.body, now, now + kMailMs); });
+      [&] { stored = storage_.put_mail(*slot, request.body, now, now + lifetime); });
   return stored ? answer({}) : say(409, "the slot is taken or the mailbox is full");
 }
 

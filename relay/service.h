@@ -36,10 +36,17 @@ class Service {
   Response handle(const Request& request);
 
  private:
+  // What a signer may do in a vault, by its device list as it is now.
+  enum class Role {
+    nobody,
+    former,    // a device that was taken out, an old recovery key: reads the list, to learn it
+    ticket,    // reads the list and enrols a device
+    recovery,  // the recovery key: reads the list and the log, and recovers the vault
+    device,
+  };
   struct Session {
     Hash32 vault{};
     Hash32 signer{};
-    bool is_device = false;
     std::uint64_t expires_ms = 0;
   };
 
@@ -51,8 +58,10 @@ class Service {
   Response log(const Session& session, const std::string& query);
   Response control(const Session& session, const std::string& query);
   Response post_control(const Session& session, ByteView body);
-  Response mailbox(const Request& request, const std::string& slot);
+  Response mailbox(const Request& request, const std::string& slot, const std::string& query);
+  Response find_vault(const std::string& recovery_sign);
 
+  Role role_of(const Hash32& vault, const Hash32& signer);
   bool ticket_is_good(const Hash32& vault, const wire::ControlState& state, const Hash32& signer);
   std::optional<Session> read_token(const std::string& token) const;
   std::optional<Session> session_of(const std::string& token) const;

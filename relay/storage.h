@@ -50,9 +50,13 @@ class Storage {
   virtual std::vector<Bytes> control(const Hash32& vault, std::uint64_t after) = 0;
 
   virtual std::optional<Bytes> mail(const Id16& slot, std::int64_t now_ms) = 0;
-  // False where the slot is taken or the mailbox is full.
+  // False where the slot holds something else or the mailbox is full.
   virtual bool put_mail(const Id16& slot, ByteView body, std::int64_t now_ms,
                         std::int64_t expires_ms) = 0;
+
+  // The vault that a recovery key is of, or was: the first that was given stays.
+  virtual std::optional<Hash32> vault_of_recovery(const Hash32& sign) = 0;
+  virtual void set_vault_of_recovery(const Hash32& sign, const Hash32& vault) = 0;
 
   // A secret of this relay, made by `make` the first time.
   virtual Bytes secret(const std::function<Bytes()>& make) = 0;

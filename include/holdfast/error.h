@@ -25,6 +25,7 @@ enum class ErrorCode {
   unreachable,       // the relay cannot be reached now: try again later
   busy,              // the relay asks to come back later
   refused,           // the relay refuses this device or request
+  revoked,           // this device was taken out of the vault; its store stays readable
   protocol,          // the relay answers what no honest relay of this version would
   fork,              // the relay showed different histories to different devices
   cancelled,         // the caller asked to stop

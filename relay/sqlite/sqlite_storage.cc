@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS control(vault_id BLOB, position INTEGER, record BLOB 
 CREATE TABLE IF NOT EXISTS mailbox(slot BLOB PRIMARY KEY, body BLOB NOT NULL,
   expires_ms INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS mailbox_by_time ON mailbox(expires_ms);
+CREATE TABLE IF NOT EXISTS recovery(sign BLOB PRIMARY KEY, vault_id BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS secret(value BLOB NOT NULL);
 )sql";
 
@@ -179,7 +180,22 @@ bool SqliteStorage::put_mail(const Id16& slot, ByteView body, std::int64_t now_m
       .bind(body)
       .bind(expires_ms)
       .run();
-  return db_.changes() == 1;
+  if (db_.changes() == 1) return true;
+  return mail(slot, now_ms) == base::to_bytes(body);  // a repeated request
+}
+
+std::optional<Hash32> SqliteStorage::vault_of_recovery(const Hash32& sign) {
+  Statement query(db_.prepare("SELECT vault_id FROM recovery WHERE sign = ?"));
+  query.bind(ByteView(sign));
+  if (!query.step()) return std::nullopt;
+  return array_of<32>(query.blob(0));
+}
+
+void SqliteStorage::set_vault_of_recovery(const Hash32& sign, const Hash32& vault) {
+  Statement(db_.prepare("INSERT OR IGNORE INTO recovery VALUES(?, ?)"))
+      .bind(ByteView(sign))
+      .bind(ByteView(vault))
+      .run();
 }
 
 Bytes SqliteStorage::secret(const std::function<Bytes()>& make) {

@@ -22,6 +22,7 @@ const char* error_code_name(ErrorCode code) noexcept {
     case ErrorCode::unreachable: return "unreachable";
     case ErrorCode::busy: return "busy";
     case ErrorCode::refused: return "refused";
+    case ErrorCode::revoked: return "revoked";
     case ErrorCode::protocol: return "protocol";
     case ErrorCode::fork: return "fork";
     case ErrorCode::cancelled: return "cancelled";

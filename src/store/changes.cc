@@ -124,8 +124,8 @@ ReceivedCounts Engine::receive(const std::vector<model::ChangeSet>& changes) {
   records_.begin_batch();
   for (const model::ChangeSet& change : changes) {
     if (change.sequence <= seen_.at(change.device)) continue;
-    bool ready = change.sequence == seen_.at(change.device) + 1 && seen_.covers(change.context);
-    if (ready) {
+    if (is_closed(change.device)) continue;
+    if (change.sequence == seen_.at(change.device) + 1 && has_all_before(change)) {
       apply(change);
       if (!waiting_.empty()) apply_waiting();
       ++counts.applied;
@@ -164,6 +164,23 @@ void Engine::skip(const model::DeviceId& device, std::uint64_t first, std::uint6
   transaction.commit();
 }
 
+bool Engine::has_all_before(const model::ChangeSet& change) const {
+  for (const auto& [device, sequence] : change.context.entries()) {
+    if (seen_.at(device) < sequence && !is_closed(device)) return false;
+  }
+  return true;
+}
+
+void Engine::close_device(const model::DeviceId& device) {
+  std::uint64_t num = records_.index_of(device);
+  Connection& db = database_.connection();
+  Statement(db.prepare("UPDATE device SET closed = 1 WHERE num = ?")).bind(num).run();
+  Statement(db.prepare("DELETE FROM waiting WHERE device = ?")).bind(ByteView(device)).run();
+  waiting_.erase(device);
+  closed_.insert(device);
+  apply_waiting();
+}
+
 void Engine::apply_waiting() {
   Connection& db = database_.connection();
   for (bool progress = true; progress;) {
@@ -189,7 +206,7 @@ void Engine::apply_waiting() {
         progress = true;
         continue;
       }
-      if (next && seen_.covers(next->context)) {
+      if (next && has_all_before(*next)) {
         apply(*next);
         progress = true;
         continue;  // its next one, at once

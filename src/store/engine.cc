@@ -70,10 +70,12 @@ void Engine::load() {
   clock_ = model::HybridClock(saved_clock_);
   seen_ = {};
   seen_changed_.clear();
-  Statement devices(database_.connection().prepare("SELECT id, seen FROM device"));
+  closed_.clear();
+  Statement devices(database_.connection().prepare("SELECT id, seen, closed FROM device"));
   while (devices.step()) {
-    seen_.set(base::Reader(devices.blob(0), "a device id").array<16>(),
-              static_cast<std::uint64_t>(devices.integer(1)));
+    model::DeviceId id = base::Reader(devices.blob(0), "a device id").array<16>();
+    seen_.set(id, static_cast<std::uint64_t>(devices.integer(1)));
+    if (devices.integer(2) != 0) closed_.insert(id);
   }
   std::optional<Bytes> partly = database_.meta("partly_received");
   partly_received_ = partly && !partly->empty();

@@ -116,6 +116,9 @@ class Engine {
   void unsubscribe(int subscription);
   // Change sets of a batch that is void: they count as seen, and do nothing.
   void skip(const model::DeviceId& device, std::uint64_t first, std::uint64_t last);
+  // Nothing more of this device will come, of which nobody then waits. In the caller's transaction.
+  void close_device(const model::DeviceId& device);
+  bool is_closed(const model::DeviceId& device) const { return closed_.count(device) != 0; }
   std::uint64_t count_waiting();  // change sets that wait for what they build on
 
   // Throws Error(invalid_argument) inside a transaction of this thread.
@@ -156,6 +159,7 @@ class Engine {
   bool settle(const Conflict& conflict, const model::FieldRule& rule, std::int64_t now_ms);
   void remember_choice(const Conflict& conflict, std::size_t candidate);
   void suggest(Conflict& conflict);
+  bool has_all_before(const model::ChangeSet& change) const;
   void apply_waiting();
   void write_new(const Key& key, model::Json document, std::int64_t priority);
   void write_diff(const Key& key, const Records::Row& row, const model::Json* before,
@@ -180,6 +184,7 @@ class Engine {
   bool anchor_failed_ = false;
   bool stale_ = false;  // what is in memory may not be what is in the file: load() first
   std::mutex sync_mutex_;
+  std::set<model::DeviceId> closed_;
   std::set<model::DeviceId> waiting_;  // devices with change sets in the table of that name
   bool partly_received_ = false;
   bool failed_ = false;  // an inner transaction rolled back: so must the outermost

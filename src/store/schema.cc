@@ -95,6 +95,10 @@ std::vector<std::string> upgrade(base::Connection& connection, std::uint64_t fro
        "ALTER TABLE outbox ADD COLUMN acknowledged INTEGER NOT NULL DEFAULT 0;"
        "CREATE TABLE batch(position INTEGER PRIMARY KEY, device BLOB NOT NULL,"
        "  last INTEGER NOT NULL, acknowledged INTEGER NOT NULL)"},
+      {"devices that were taken out, and when each was last heard of",
+       // closed: no more change sets of it will come
+       "ALTER TABLE device ADD COLUMN closed INTEGER NOT NULL DEFAULT 0;"
+       "ALTER TABLE device ADD COLUMN last_seen_ms INTEGER NOT NULL DEFAULT 0"},
   };
   static_assert(std::size(kSteps) + 1 == kSchemaVersion);
   std::vector<std::string> names;

@@ -48,7 +48,7 @@ std::uint64_t Acknowledgements::acknowledged_by_all() const {
         static_cast<std::uint64_t>(query.integer(1));
   }
   std::uint64_t least = UINT64_MAX;
-  for (const auto& [device, enrolled] : membership_.control().devices()) {
+  for (const auto& [device, enrolled] : membership_.control().members()) {
     least = std::min(least, by[device]);
   }
   return least == UINT64_MAX ? 0 : least;

@@ -43,7 +43,46 @@ void Inbox::take_page(const wire::LogPage& page, InboxCounts& counts) {
   if (log.chain != page.end_chain) misfit("its chain is another");
   if (log.position == page.head && log.chain != page.chain) misfit("its chain is another");
   note_first_pull(log.position == page.head);
+  close_removed(counts);
   transaction.commit();
+}
+
+// What a device that was taken out wrote behind the place that its removal names does not count.
+bool Inbox::is_after_removal(const base::Id16& device, std::uint64_t position) const {
+  const wire::EnrolledDevice* author = membership_.control().device(device);
+  return author && author->revoked && position > author->revoked->through.position;
+}
+
+// Once all that counts of a device that was taken out is here, nobody waits for more of it: some
+// change sets may build on what it handed over past the relay, and what never came to the log.
+void Inbox::close_removed(InboxCounts& counts) {
+  for (const auto& [id, device] : membership_.control().devices()) {
+    if (!device.revoked || id == engine_.identity().id || engine_.is_closed(id)) continue;
+    if (membership_.log()->position < device.revoked->through.position) continue;
+    store::Connection& db = engine_.database().connection();
+    Statement held(db.prepare("SELECT 1 FROM log WHERE device = ? AND held > 0 LIMIT 1"));
+    held.bind(ByteView(id));
+    if (held.step()) continue;
+    Statement last(db.prepare("SELECT coalesce(max(last), 0) FROM batch WHERE device = ?"));
+    last.bind(ByteView(id));
+    last.step();
+    if (engine_.seen().at(id) > static_cast<std::uint64_t>(last.integer(0))) {
+      counts.rejected.push_back(
+          "changes of '" + membership_.device_name(id).name +
+          "', which was taken out of the vault, came here past the relay and are on this device "
+          "alone: edit those records again to share them");
+    }
+    engine_.close_device(id);
+  }
+}
+
+void Inbox::note_seen(const base::Id16& device, std::uint64_t sealed_ms) {
+  auto now = static_cast<std::uint64_t>(engine_.environment().clock->now_ms());
+  Statement(engine_.database().connection().prepare(
+                "UPDATE device SET last_seen_ms = max(last_seen_ms, ?) WHERE num = ?"))
+      .bind(std::min(sealed_ms, now))
+      .bind(engine_.records().index_of(device))
+      .run();
 }
 
 // A device that has joined writes either before it has anything of the vault, or once it has all.
@@ -62,6 +101,12 @@ void Inbox::take_next(ByteView batch, InboxCounts& counts) {
   Told about;
   if (header.device == engine_.identity().id) {
     about = take_own(header, batch, counts);
+  } else if (is_after_removal(header.device, membership_.log()->position + 1)) {
+    counts.rejected.push_back("batch " + std::to_string(membership_.log()->position + 1) +
+                              ": it is by '" + membership_.device_name(header.device).name +
+                              "', which was taken out of the vault before it, and is ignored. Do "
+                              "not trust this relay");
+    return advance(header.device, batch, "", about);
   } else {
     // An honest relay stores a device's batches in their order, and all of them.
     if (header.previous != device_leaf(engine_, header.device)) {
@@ -71,6 +116,7 @@ void Inbox::take_next(ByteView batch, InboxCounts& counts) {
       OpenedBatch opened = open_batch(batch, membership_);
       check_views(opened.content, membership_.log()->position + 1);
       apply(opened, counts);
+      note_seen(header.device, opened.content.sealed_ms);
       about = told(opened);
     } catch (const Error& error) {
       if (!is_about_the_batch(error)) throw;
@@ -150,6 +196,7 @@ void Inbox::advance(const base::Id16& device, ByteView batch, const std::string&
   Acknowledgements(engine_, membership_).note(log.position, device, told.last, told.acknowledged);
   set_device_leaf(engine_, device, leaf);
   membership_.set_log(log);
+  membership_.check_removals(log);
   const std::optional<LogPosition>& anchor = membership_.anchor();
   if (anchor && anchor->position == log.position && anchor->chain != log.chain) {
     throw Error(
@@ -183,6 +230,10 @@ void Inbox::take_loose(ByteView batch, InboxCounts& counts) {
   ++counts.batches;
   try {
     OpenedBatch opened = open_batch(batch, membership_);
+    if (!membership_.control().member(opened.header.device)) {
+      throw Error(ErrorCode::protocol,
+                  "its author was taken out of the vault: what counts of it comes by the relay");
+    }
     if (!membership_.control().holds(opened.content.control_head)) {
       throw Error(ErrorCode::not_found,
                   "its author knows a newer list of devices: sync with the relay first");
@@ -218,12 +269,15 @@ void Inbox::retry_held(InboxCounts& counts) {
     }
     try {
       OpenedBatch opened = open_batch(body, membership_);
-      check_views(opened.content, static_cast<std::uint64_t>(position));
-      apply(opened, counts);
-      Told about = told(opened);
-      Acknowledgements(engine_, membership_)
-          .note(static_cast<std::uint64_t>(position), opened.header.device, about.last,
-                about.acknowledged);
+      if (!is_after_removal(opened.header.device, static_cast<std::uint64_t>(position))) {
+        check_views(opened.content, static_cast<std::uint64_t>(position));
+        apply(opened, counts);
+        note_seen(opened.header.device, opened.content.sealed_ms);
+        Told about = told(opened);
+        Acknowledgements(engine_, membership_)
+            .note(static_cast<std::uint64_t>(position), opened.header.device, about.last,
+                  about.acknowledged);
+      }
       Statement(engine_.database().connection().prepare(
                     "UPDATE log SET held = 0, reason = '' WHERE position = ?"))
           .bind(position)

@@ -9,7 +9,6 @@ namespace holdfast {
 namespace {
 
 constexpr std::size_t kPackageBytes = 64u << 20;  // of one prepare_sync_package
-constexpr std::int64_t kWaitStepMs = 100;         // how soon a wait notices that it is cancelled
 
 const char* kind_name(model::OpKind kind) {
   switch (kind) {
@@ -76,25 +75,7 @@ SyncResult IncrementalSync::run(const std::string& relay,
   store::Engine& engine = store_->engine();
   const base::Environment& world = engine.environment();
   sync::Session session(engine, relay, *world.random);
-  for (;;) {
-    if (cancelled_) session.cancel();
-    sync::Session::Next next = session.next();
-    if (next == sync::Session::Next::done) break;
-    if (next == sync::Session::Next::wait) {
-      std::int64_t until = world.clock->monotonic_ms() + session.wait_ms();
-      while (!cancelled_ && world.clock->monotonic_ms() < until) {
-        world.clock->sleep_ms(std::min(kWaitStepMs, until - world.clock->monotonic_ms()));
-      }
-      session.waited();
-      continue;
-    }
-    base::HttpRequest request = session.request();
-    request.cancelled = &cancelled_;
-    base::HttpResponse response = world.network->perform(request);
-    if (cancelled_) continue;
-    session.deliver(response);
-    if (progress) progress(session.progress());
-  }
+  sync::drive(session, world, &cancelled_, progress);
   SyncResult result;
   result.applied = session.counts().applied;
   result.sent = session.counts().confirmed;

@@ -10,29 +10,33 @@ namespace {
 
 constexpr std::string_view kEpochName = "epoch key";
 constexpr std::string_view kNameContext = "holdfast device name v1";
+constexpr std::string_view kPreviousContext = "holdfast previous epoch v1";
 
 crypto::Secret name_key(ByteView epoch_key) {
   return crypto::hkdf_sha256(epoch_key, {}, base::view("holdfast names v1"), 32);
+}
+
+crypto::Secret chain_key(ByteView epoch_key) {
+  return crypto::hkdf_sha256(epoch_key, {}, base::view("holdfast epoch chain v1"), 32);
 }
 
 }  // namespace
 
 Bytes encode(const LogPosition& log) {
   base::Writer out;
-  out.raw(log.log_id);
-  out.u64(log.position);
-  out.raw(log.chain);
+  wire::write(out, log);
   return out.take();
 }
 
 LogPosition decode_position(ByteView bytes) {
   base::Reader in(bytes, "a place in the log");
-  LogPosition log;
-  log.log_id = in.array<16>();
-  log.position = in.u64();
-  log.chain = in.array<32>();
+  LogPosition log = wire::read_position(in);
   in.expect_end();
   return log;
+}
+
+Bytes seal_previous(ByteView key, ByteView previous, base::Random& random) {
+  return crypto::seal_committing(chain_key(key).view(), kPreviousContext, previous, random);
 }
 
 base::Hash32 epoch_hash(ByteView key) {
@@ -44,7 +48,7 @@ Membership::Membership(store::Engine& engine) : engine_(engine) {
   {
     store::Statement query(
         engine_.database().connection().prepare("SELECT body FROM control ORDER BY position"));
-    while (query.step()) control_.append(query.blob(0));
+    while (query.step()) control_.append(query.blob(0), wire::ControlState::Origin::stored);
   }
   if (std::optional<Bytes> bytes = engine_.database().meta("log")) {
     log_ = decode_position(*bytes);
@@ -58,18 +62,97 @@ void Membership::require() const {
   if (!in_vault()) {
     throw Error(
         ErrorCode::no_vault,
-        "this store is in no vault yet: make one ('holdfast init'), or join one with a ticket "
-        "('holdfast device join')");
+        "this store is in no vault yet: make one ('holdfast init'), or join one ('holdfast device "
+        "join')");
   }
+}
+
+bool Membership::is_removed() const {
+  const wire::EnrolledDevice* self = control_.device(engine_.identity().id);
+  return self && self->revoked;
+}
+
+void Membership::require_not_removed() const {
+  if (!is_removed()) return;
+  const wire::EnrolledDevice& self = *control_.device(engine_.identity().id);
+  const auto& by = self.revoked->by;
+  std::string who = by == control_.recovery().sign || control_.was_recovery_key(by)
+                        ? "the recovery code"
+                        : "'" + device_name(wire::device_id_of(by)).name + "'";
+  throw Error(ErrorCode::revoked,
+              "this device was taken out of the vault by " + who +
+                  ": it gets and sends nothing more. All that is here stays readable with this "
+                  "store's own key. To come back, make a backup, restore it as a new store, and "
+                  "join with that");
 }
 
 void Membership::append_control(ByteView record) {
   std::uint64_t position = control_.count();
-  control_.append(record);
+  wire::ControlRecord said = control_.append(record);
   store::Statement(engine_.database().connection().prepare("INSERT INTO control VALUES(?, ?)"))
       .bind(position)
       .bind(record)
       .run();
+  check_against_log(said);
+  learn_key(said);
+}
+
+// The boxed key, where the record has one for this device. A box that does not open, or opens to
+// another key than the list names, leaves the device without: it says so when it comes to sync.
+void Membership::learn_key(const wire::ControlRecord& record) {
+  const crypto::BoxKey& own = engine_.identity().box;
+  for (const wire::KeyBox& box : record.epoch.boxes) {
+    if (box.receiver != own.public_key()) continue;
+    std::optional<crypto::Secret> key = own.open(box.box);
+    if (key && keep_key(control_.epoch(), key->view())) open_earlier(control_.epoch());
+  }
+}
+
+// False where it is not the key that the list names.
+bool Membership::keep_key(std::uint32_t epoch, ByteView key) {
+  if (epoch >= control_.epochs().size()) return false;
+  if (!crypto::equal(epoch_hash(key), control_.epochs()[epoch].hash)) return false;
+  Bytes sealed = engine_.database().seal_secret(kEpochName, key);
+  store::Statement(
+      engine_.database().connection().prepare("INSERT OR REPLACE INTO epoch VALUES(?, ?)"))
+      .bind(std::uint64_t{epoch})
+      .bind(sealed)
+      .run();
+  return true;
+}
+
+void Membership::open_earlier(std::uint32_t epoch) {
+  for (; epoch > 0 && !has_epoch_key(epoch - 1); --epoch) {
+    std::optional<crypto::Secret> previous =
+        crypto::open_committing(chain_key(epoch_key(epoch).view()).view(), kPreviousContext,
+                                control_.epochs()[epoch].sealed_previous);
+    if (!previous || !keep_key(epoch - 1, previous->view())) return;
+  }
+}
+
+void Membership::set_epoch_key(std::uint32_t epoch, ByteView key) {
+  if (!keep_key(epoch, key)) {
+    throw Error(ErrorCode::protocol, "the vault's key is not the one that its device list names");
+  }
+  open_earlier(epoch);
+}
+
+bool Membership::has_epoch_key(std::uint32_t epoch) const {
+  std::lock_guard lock(engine_.mutex());
+  store::Statement query(
+      engine_.database().connection().prepare("SELECT 1 FROM epoch WHERE num = ?"));
+  query.bind(std::uint64_t{epoch});
+  return query.step();
+}
+
+void Membership::require_current_key() const {
+  if (has_epoch_key(control_.epoch())) return;
+  base::Id16 by = wire::device_id_of(control_.epochs().back().by);
+  throw Error(ErrorCode::protocol,
+              "'" + device_name(by).name +
+                  "' changed the vault's key and gave this device another one than it says: "
+                  "nothing is taken or sent. Change the key on a device that you trust ('holdfast "
+                  "vault rotate'), and look at that one");
 }
 
 crypto::Secret Membership::epoch_key(std::uint32_t epoch) const {
@@ -78,22 +161,56 @@ crypto::Secret Membership::epoch_key(std::uint32_t epoch) const {
       engine_.database().connection().prepare("SELECT key FROM epoch WHERE num = ?"));
   query.bind(std::uint64_t{epoch});
   if (!query.step()) {
-    throw Error(ErrorCode::protocol,
-                "a batch is sealed under a key that this device does not have");
+    throw Error(ErrorCode::protocol, "it is sealed under a key that this device does not have");
   }
   return engine_.database().open_secret(kEpochName, query.blob(0));
 }
 
-void Membership::set_epoch_key(std::uint32_t epoch, ByteView key) {
-  if (epoch_hash(key) != control_.epoch_hash()) {
-    throw Error(ErrorCode::protocol, "the vault's key is not the one that its device list names");
+std::optional<base::Hash32> Membership::chain_at(std::uint64_t position) const {
+  if (position == 0) return wire::chain_start(log_->log_id);
+  store::Statement query(
+      engine_.database().connection().prepare("SELECT chain FROM log WHERE position = ?"));
+  query.bind(position);
+  if (!query.step()) return std::nullopt;
+  return base::Reader(query.blob(0), "a chain").array<32>();
+}
+
+// Whoever takes a device out says up to where in the log its batches count. What is here must lead
+// there, and hold nothing of that device from behind it.
+void Membership::check_against_log(const wire::ControlRecord& record) const {
+  bool removes =
+      record.type == wire::ControlType::revoke || record.type == wire::ControlType::recover;
+  if (!removes || !log_) return;
+  const LogPosition& through = record.through;
+  if (through.log_id != log_->log_id ||
+      (through.position <= log_->position && chain_at(through.position) != through.chain)) {
+    throw Error(ErrorCode::fork,
+                "the relay showed another history to the device that took one out of the vault: "
+                "syncing has stopped, and nothing here was changed. Do not trust this relay");
   }
-  Bytes sealed = engine_.database().seal_secret(kEpochName, key);
-  store::Statement(
-      engine_.database().connection().prepare("INSERT OR REPLACE INTO epoch VALUES(?, ?)"))
-      .bind(std::uint64_t{epoch})
-      .bind(sealed)
-      .run();
+  store::Statement later(engine_.database().connection().prepare(
+      "SELECT DISTINCT device FROM log WHERE position > ? AND held = 0"));
+  later.bind(through.position);
+  while (later.step()) {
+    base::Id16 device = base::Reader(later.blob(0), "a device id").array<16>();
+    const wire::EnrolledDevice* author = control_.device(device);
+    if (!author || !author->revoked || author->revoked->position + 1 != control_.count()) continue;
+    throw Error(ErrorCode::fork,
+                "the relay kept from this device that '" + device_name(device).name +
+                    "' was taken out of the vault, and gave it later changes of that device: "
+                    "syncing has stopped. Do not trust this relay");
+  }
+}
+
+void Membership::check_removals(const LogPosition& log) const {
+  for (const auto& [id, device] : control_.devices()) {
+    if (!device.revoked || device.revoked->through.position != log.position) continue;
+    if (device.revoked->through == log) continue;
+    throw Error(ErrorCode::fork,
+                "the relay shows another history than to the device that took '" +
+                    device_name(id).name +
+                    "' out of the vault: nothing was taken. Do not trust this relay");
+  }
 }
 
 void Membership::set_log(const LogPosition& log) {
@@ -117,19 +234,25 @@ void Membership::set_relay(const std::string& url) {
   engine_.database().set_meta("relay", base::view(url));
 }
 
-std::string Membership::device_name(const base::Id16& device) const {
+// The plain text is the name and, where there is a kind, a zero byte and the kind.
+DeviceLabel Membership::device_name(const base::Id16& device) const {
   const wire::EnrolledDevice* found = control_.device(device);
-  std::string fallback = "device " + base::to_hex(ByteView(device).first(4));
-  if (!found) return fallback;
-  std::optional<crypto::Secret> name = crypto::open_committing(name_key(epoch_key(0).view()).view(),
-                                                               kNameContext, found->sealed_name);
-  return name && model::valid_utf8(base::text(name->view())) ? std::string(base::text(name->view()))
-                                                             : fallback;
+  DeviceLabel fallback{"device " + base::to_hex(ByteView(device).first(4)), ""};
+  if (!found || !has_epoch_key(found->name.epoch)) return fallback;
+  std::optional<crypto::Secret> plain = crypto::open_committing(
+      name_key(epoch_key(found->name.epoch).view()).view(), kNameContext, found->name.sealed);
+  if (!plain || !model::valid_utf8(base::text(plain->view()))) return fallback;
+  std::string text(base::text(plain->view()));
+  std::size_t end = text.find('\0');
+  return {text.substr(0, end), end == std::string::npos ? "" : text.substr(end + 1)};
 }
 
-Bytes Membership::seal_name(const std::string& name, ByteView epoch_key) {
-  return crypto::seal_committing(name_key(epoch_key).view(), kNameContext, base::view(name),
-                                 *engine_.environment().random);
+wire::SealedName Membership::seal_name(const DeviceLabel& name, std::uint32_t epoch,
+                                       ByteView key) const {
+  std::string text = name.name;
+  if (!name.kind.empty()) text += '\0' + name.kind;
+  return {epoch, crypto::seal_committing(name_key(key).view(), kNameContext, base::view(text),
+                                         *engine_.environment().random)};
 }
 
 }  // namespace holdfast::sync

@@ -1,16 +1,12 @@
 #pragma once
 
+#include "holdfast/vault.h"
 #include "src/store/engine.h"
 #include "src/wire/control.h"
 
 namespace holdfast::sync {
 
-// Where this store stands in the vault's log. A cache: the chain is the truth.
-struct LogPosition {
-  base::Id16 log_id{};
-  std::uint64_t position = 0;
-  base::Hash32 chain{};
-};
+using wire::LogPosition;
 
 Bytes encode(const LogPosition& log);
 LogPosition decode_position(ByteView bytes);
@@ -27,10 +23,23 @@ class Membership {
   const wire::ControlState& control() const { return control_; }
   const base::Hash32& vault() const { return control_.vault(); }
 
-  // Verifies and keeps the next record of the device list.
+  // Whether this device was taken out of the vault; and throws Error(revoked) where it was.
+  bool is_removed() const;
+  void require_not_removed() const;
+
+  // Verifies and keeps the next record of the device list, with the key that it may bring. Throws
+  // as ControlState::append, and Error(fork) where the record does not fit the log that is here.
   void append_control(ByteView record);
-  crypto::Secret epoch_key(std::uint32_t epoch) const;
+  bool has_epoch_key(std::uint32_t epoch) const;
+  crypto::Secret epoch_key(std::uint32_t epoch) const;  // throws Error(protocol) without it
+  // Keeps a key that came another way than boxed in the list, and those before it, which it opens.
+  // Throws Error(protocol) where it is not the one that the list names.
   void set_epoch_key(std::uint32_t epoch, ByteView key);
+  // Throws Error(protocol) where this device was not given the key that counts now.
+  void require_current_key() const;
+  // Where the removal of a device names this very place of the log: throws Error(fork) where
+  // another history leads to it.
+  void check_removals(const LogPosition& log) const;
 
   const std::optional<LogPosition>& log() const {
     return log_;
@@ -42,10 +51,18 @@ class Membership {
   std::optional<std::string> relay() const;
   void set_relay(const std::string& url);
 
-  std::string device_name(const base::Id16& device) const;
-  Bytes seal_name(const std::string& name, ByteView epoch_key);
+  // A device's name and kind; "device 01234567" where they cannot be read.
+  DeviceLabel device_name(const base::Id16& device) const;
+  // Under the epoch's key as given: a newcomer does not have it in its store yet.
+  wire::SealedName seal_name(const DeviceLabel& name, std::uint32_t epoch, ByteView key) const;
 
  private:
+  void learn_key(const wire::ControlRecord& record);
+  bool keep_key(std::uint32_t epoch, ByteView key);
+  void open_earlier(std::uint32_t epoch);
+  void check_against_log(const wire::ControlRecord& record) const;
+  std::optional<base::Hash32> chain_at(std::uint64_t position) const;
+
   store::Engine& engine_;
   wire::ControlState control_;
   std::optional<LogPosition> log_;
@@ -54,5 +71,7 @@ class Membership {
 
 // The hash of an epoch key that the control log carries.
 base::Hash32 epoch_hash(ByteView key);
+// The key of the epoch before, sealed under this one's: so that one key opens all earlier ones.
+Bytes seal_previous(ByteView key, ByteView previous, base::Random& random);
 
 }  // namespace holdfast::sync

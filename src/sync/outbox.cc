@@ -76,6 +76,34 @@ void Outbox::seal_acknowledgement() {
   transaction.commit();
 }
 
+void Outbox::seal_again(const base::Id16& batch) {
+  store::Engine::Transaction transaction(engine_);
+  store::Connection& db = engine_.database().connection();
+  std::vector<Bytes> bodies;
+  {
+    Statement query(
+        db.prepare("SELECT body FROM outbox WHERE num >= (SELECT num FROM outbox WHERE batch_id = "
+                   "?) ORDER BY num"));
+    query.bind(ByteView(batch));
+    while (query.step()) bodies.push_back(base::to_bytes(query.blob(0)));
+  }
+  Statement(
+      db.prepare("DELETE FROM outbox WHERE num >= (SELECT num FROM outbox WHERE batch_id = ?)"))
+      .bind(ByteView(batch))
+      .run();
+  for (const Bytes& body : bodies) {
+    for (const model::ChangeSet& change : open_batch(body, membership_).changes) {
+      Bytes alone = model::encode_changes({change});
+      Statement(db.prepare("INSERT INTO change VALUES(?, ?)"))
+          .bind(change.sequence)
+          .bind(alone)
+          .run();
+    }
+  }
+  seal();
+  transaction.commit();
+}
+
 // Whether all that the log holds, as far as it is here, has been applied.
 bool Outbox::has_everything() const {
   Statement query(engine_.database().connection().prepare(
@@ -92,6 +120,8 @@ void Outbox::seal_batch_of(const std::vector<model::ChangeSet>& changes) {
   content.last = changes.empty() ? content.first - 1 : changes.back().sequence;
   if (membership_.log()) content.seen = *membership_.log();
   content.control_head = membership_.control().head();
+  content.sealed_ms =
+      static_cast<std::uint64_t>(std::max<std::int64_t>(0, engine_.environment().clock->now_ms()));
   if (!changes.empty()) content.changes = model::encode_changes(changes);
   {
     Statement more(db.prepare("SELECT 1 FROM change WHERE sequence > ? LIMIT 1"));

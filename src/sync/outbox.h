@@ -23,6 +23,9 @@ class Outbox {
   void seal();
   // A batch without changes, which tells the others what this device has.
   void seal_acknowledgement();
+  // Takes this batch and those after it, which the relay will never take, apart and seals their
+  // changes again under the vault's key of now.
+  void seal_again(const base::Id16& batch);
   // In order; at most about `bytes`, at least one where there is one.
   std::vector<OutboxBatch> list(std::size_t bytes, bool undelivered_only = false) const;
   std::uint64_t count_batches() const;

@@ -92,8 +92,15 @@ base::HttpRequest RelayClient::get_mail(const base::Id16& slot) const {
   return call("GET", "/v1/mailbox/" + base::to_hex(slot));
 }
 
-base::HttpRequest RelayClient::put_mail(const base::Id16& slot, ByteView body) const {
-  return call("PUT", "/v1/mailbox/" + base::to_hex(slot), base::to_bytes(body));
+base::HttpRequest RelayClient::put_mail(const base::Id16& slot, ByteView body,
+                                        std::int64_t lifetime_ms) const {
+  return call("PUT",
+              "/v1/mailbox/" + base::to_hex(slot) + "?lifetime_ms=" + std::to_string(lifetime_ms),
+              base::to_bytes(body));
+}
+
+base::HttpRequest RelayClient::find_vault(const base::Hash32& recovery_sign) const {
+  return call("GET", "/v1/recovery/" + base::to_hex(recovery_sign));
 }
 
 void check_answer(const base::HttpResponse& response) {

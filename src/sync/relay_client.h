@@ -30,7 +30,9 @@ class RelayClient {
   base::HttpRequest push(const std::vector<Bytes>& batches) const;
   base::HttpRequest get_log(std::uint64_t after) const;
   base::HttpRequest get_mail(const base::Id16& slot) const;
-  base::HttpRequest put_mail(const base::Id16& slot, ByteView body) const;
+  base::HttpRequest put_mail(const base::Id16& slot, ByteView body, std::int64_t lifetime_ms) const;
+  // Which vault has, or had, this recovery key.
+  base::HttpRequest find_vault(const base::Hash32& recovery_sign) const;
 
  private:
   base::HttpRequest call(const char* method, const std::string& path, Bytes body = {}) const;

@@ -9,8 +9,9 @@
 namespace holdfast::sync {
 namespace {
 
-constexpr std::uint8_t kContentVersion = 2;
+constexpr std::uint8_t kContentVersion = 3;
 constexpr std::uint8_t kWithoutAcknowledgement = 1;
+constexpr std::uint8_t kWithoutTime = 2;
 constexpr int kCompression = 3;
 constexpr std::size_t kMaxContent = 8 << 20;
 constexpr std::string_view kKeyContext = "holdfast batch key v1";
@@ -26,6 +27,7 @@ Bytes encode_content(const BatchContent& content) {
   out.raw(content.seen.chain);
   out.raw(content.control_head);
   out.varint(content.acknowledged);
+  out.varint(content.sealed_ms);
   out.raw(content.changes);
   return out.take();
 }
@@ -48,7 +50,8 @@ BatchContent decode_content(ByteView bytes) {
   content.seen.position = in.varint();
   content.seen.chain = in.array<32>();
   content.control_head = in.array<32>();
-  if (version != kWithoutAcknowledgement) content.acknowledged = in.varint();
+  if (version > kWithoutAcknowledgement) content.acknowledged = in.varint();
+  if (version > kWithoutTime) content.sealed_ms = in.varint();
   if (content.acknowledged > content.seen.position) in.fail("it acknowledges what it has not seen");
   content.changes = base::to_bytes(in.rest());
   if (content.changes.empty() != (content.last + 1 == content.first)) {
@@ -139,9 +142,8 @@ OpenedBatch open_batch(ByteView batch, const Membership& membership) {
   }
   const wire::EnrolledDevice* author = membership.control().device(out.header.device);
   if (!author) {
-    throw Error(
-        ErrorCode::not_found,
-        "a batch is by a device that this one does not know yet: sync with the relay first");
+    throw Error(ErrorCode::not_found,
+                "it is by a device that this one does not know yet: sync with the relay first");
   }
   crypto::Committed key = batch_key(out.header, membership.epoch_key(out.header.epoch).view());
   if (!crypto::equal(key.commitment, out.header.commitment)) {

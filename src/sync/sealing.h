@@ -13,7 +13,8 @@ struct BatchContent {
   // Once this batch is in the log, so are all of the author's change sets that do not know what
   // the log holds up to here.
   std::uint64_t acknowledged = 0;
-  Bytes changes;  // model::encode_changes; empty in a batch that only acknowledges
+  std::uint64_t sealed_ms = 0;  // by the author's clock
+  Bytes changes;                // model::encode_changes; empty in a batch that only acknowledges
 };
 
 // Seals one batch of the engine's own device. Throws Error(too_large) where it does not fit.

@@ -13,12 +13,15 @@ constexpr int kListRefreshes = 3;
 constexpr std::int64_t kFirstBackoffMs = 300;
 constexpr std::int64_t kMaxBackoffMs = 30'000;
 constexpr std::size_t kPushBytes = 3 << 20;  // of batches in one request
+constexpr std::int64_t kWaitStepMs = 100;    // how soon a wait notices that it is cancelled
 
 }  // namespace
 
-Session::Session(store::Engine& engine, const std::string& relay_url, base::Random& random)
+Session::Session(store::Engine& engine, const std::string& relay_url, base::Random& random,
+                 Scope scope)
     : engine_(engine),
       random_(random),
+      scope_(scope),
       membership_(engine),
       outbox_(engine, membership_),
       inbox_(engine, membership_, outbox_),
@@ -48,31 +51,33 @@ void Session::prepare() {
     case Phase::login: request_ = client_.session(engine_.identity().sign, nonce_); break;
     case Phase::control: request_ = client_.get_control(membership_.control().count()); break;
     case Phase::pull: request_ = client_.get_log(membership_.log()->position); break;
-    case Phase::push: {
-      // First what follows from what has just come.
-      if (!settled_) {
-        settled_ = true;
-        engine_.settle();
-        Acknowledgements acknowledgements(engine_, membership_);
-        try {
-          acknowledgements.purge();
-        } catch (const Error& error) {  // it can wait; what the user wrote cannot
-          if (error.code() == ErrorCode::io || error.code() == ErrorCode::corrupt) throw;
-        }
-        outbox_.seal();
-        if (acknowledgements.is_due()) outbox_.seal_acknowledgement();
-      }
-      outbox_.seal();
-      sent_ = outbox_.list(push_bytes_);
-      if (sent_.empty()) return enter(Phase::done);
-      std::vector<Bytes> bodies;
-      bodies.reserve(sent_.size());
-      for (const OutboxBatch& batch : sent_) bodies.push_back(batch.body);
-      request_ = client_.push(bodies);
-      break;
-    }
+    case Phase::push: prepare_push(); break;
     case Phase::done: break;
   }
+}
+
+void Session::prepare_push() {
+  if (scope_ == Scope::receive) return enter(Phase::done);
+  // First what follows from what has just come.
+  if (!settled_) {
+    settled_ = true;
+    engine_.settle();
+    Acknowledgements acknowledgements(engine_, membership_);
+    try {
+      acknowledgements.purge();
+    } catch (const Error& error) {  // it can wait; what the user wrote cannot
+      if (error.code() == ErrorCode::io || error.code() == ErrorCode::corrupt) throw;
+    }
+    outbox_.seal();
+    if (acknowledgements.is_due()) outbox_.seal_acknowledgement();
+  }
+  outbox_.seal();
+  sent_ = outbox_.list(push_bytes_);
+  if (sent_.empty()) return enter(Phase::done);
+  std::vector<Bytes> bodies;
+  bodies.reserve(sent_.size());
+  for (const OutboxBatch& batch : sent_) bodies.push_back(batch.body);
+  request_ = client_.push(bodies);
 }
 
 void Session::deliver(const base::HttpResponse& response) {
@@ -82,6 +87,10 @@ void Session::deliver(const base::HttpResponse& response) {
       renewed_ = true;
       client_.forget_token();
       return enter(Phase::challenge);
+    }
+    // It may have been taken out of the vault: the device list says so, and who did it.
+    if (response.status == 403 && phase_ >= Phase::pull && refreshed_ < kListRefreshes) {
+      return look_again();
     }
     check_answer(response);
     bytes_ += response.body.size() + request_.body.size();
@@ -113,6 +122,11 @@ void Session::cancel() {
   phase_ = Phase::done;
 }
 
+void Session::look_again() {
+  ++refreshed_;
+  enter(Phase::control);
+}
+
 void Session::handle(ByteView body) {
   switch (phase_) {
     case Phase::challenge:
@@ -131,6 +145,8 @@ void Session::handle(ByteView body) {
 void Session::on_control(ByteView body) {
   std::vector<Bytes> records = wire::decode_list(body);
   if (records.empty()) {
+    membership_.require_not_removed();
+    membership_.require_current_key();
     inbox_.retry_held(counts_);
     return enter(Phase::pull);
   }
@@ -144,12 +160,12 @@ void Session::on_page(ByteView body) {
   wire::LogPage page = wire::decode_log_page(body);
   // A device may have entered since the list was fetched: its batches need the newer list.
   if (page.control_head != membership_.control().head()) {
-    if (++refreshed_ > kListRefreshes) {
+    if (refreshed_ >= kListRefreshes) {
       throw Error(ErrorCode::protocol,
                   "the relay shows an older list of the vault's devices than this device has seen: "
                   "nothing was taken from it");
     }
-    return enter(Phase::control);
+    return look_again();
   }
   if (page.head < promised_) {
     throw Error(ErrorCode::protocol, "the relay does not hold what it said that it had stored");
@@ -184,9 +200,7 @@ void Session::on_push(ByteView body) {
       }
       promised_ = answer.head;
       return enter(Phase::pull);  // others' batches came in between
-    case PushStatus::epoch_stale:
-      throw Error(ErrorCode::refused,
-                  "the vault uses a newer key than this device has: update the app");
+    case PushStatus::epoch_stale: return on_stale(sent_[confirmed]);
     case PushStatus::device_fork:
       throw Error(ErrorCode::fork,
                   "the relay holds other changes of this device than this store: the store was "
@@ -196,6 +210,21 @@ void Session::on_push(ByteView body) {
     case PushStatus::refused:
       throw Error(ErrorCode::refused, "the relay refuses a batch of this device");
   }
+}
+
+// The vault's key was changed after this was sealed. What the relay has refused for good, and it
+// alone, is sealed anew: sent twice under two names it would be there twice.
+void Session::on_stale(const OutboxBatch& refused) {
+  if (wire::decode_batch_header(refused.body).epoch < membership_.control().epoch()) {
+    outbox_.seal_again(refused.batch);
+    return enter(Phase::push);
+  }
+  if (refreshed_ >= kListRefreshes) {
+    throw Error(ErrorCode::protocol,
+                "the relay says that the vault's key was changed, and does not show by whom: "
+                "nothing was sent");
+  }
+  look_again();
 }
 
 SyncProgress Session::progress() const {
@@ -211,6 +240,30 @@ SyncProgress Session::progress() const {
     out.total = pushed_ + outbox_.count_batches();
   }
   return out;
+}
+
+void drive(Session& session, const base::Environment& world, const std::atomic<bool>* cancelled,
+           const std::function<void(const SyncProgress&)>& progress) {
+  auto is_cancelled = [&] { return cancelled && *cancelled; };
+  for (;;) {
+    if (is_cancelled()) session.cancel();
+    Session::Next next = session.next();
+    if (next == Session::Next::done) return;
+    if (next == Session::Next::wait) {
+      std::int64_t until = world.clock->monotonic_ms() + session.wait_ms();
+      while (!is_cancelled() && world.clock->monotonic_ms() < until) {
+        world.clock->sleep_ms(std::min(kWaitStepMs, until - world.clock->monotonic_ms()));
+      }
+      session.waited();
+      continue;
+    }
+    base::HttpRequest request = session.request();
+    request.cancelled = cancelled;
+    base::HttpResponse response = world.network->perform(request);
+    if (is_cancelled()) continue;
+    session.deliver(response);
+    if (progress) progress(session.progress());
+  }
 }
 
 }  // namespace holdfast::sync

@@ -18,8 +18,10 @@ namespace holdfast::sync {
 class Session {
  public:
   enum class Next { request, wait, done };
+  enum class Scope { receive, all };  // receive: send nothing, and write nothing
 
-  Session(store::Engine& engine, const std::string& relay_url, base::Random& random);
+  Session(store::Engine& engine, const std::string& relay_url, base::Random& random,
+          Scope scope = Scope::all);
 
   Next next();
   const base::HttpRequest& request() const { return request_; }
@@ -41,11 +43,15 @@ class Session {
   void on_control(ByteView body);
   void on_page(ByteView body);
   void on_push(ByteView body);
+  void on_stale(const OutboxBatch& refused);
+  void prepare_push();
+  void look_again();
   void enter(Phase phase);
   void retry_or_fail(const Error& error, std::int64_t retry_after_ms);
 
   store::Engine& engine_;
   base::Random& random_;
+  Scope scope_;
   Membership membership_;
   Outbox outbox_;
   Inbox inbox_;
@@ -59,7 +65,7 @@ class Session {
   std::int64_t wait_ms_ = 0;
   int attempts_ = 0;      // at the request in hand
   bool renewed_ = false;  // the session expired once already
-  int refreshed_ = 0;     // how often the device list was newer than the one just fetched
+  int refreshed_ = 0;     // how often the device list was fetched again without getting further
   std::uint64_t to_receive_ = 0;
   std::uint64_t bytes_ = 0;
   std::uint64_t pushed_ = 0;
@@ -68,5 +74,9 @@ class Session {
   std::optional<Error> failure_;
   InboxCounts counts_;
 };
+
+// Performs what the session asks for until it is done. `cancelled` and `progress` may be null.
+void drive(Session& session, const base::Environment& world, const std::atomic<bool>* cancelled,
+           const std::function<void(const SyncProgress&)>& progress);
 
 }  // namespace holdfast::sync

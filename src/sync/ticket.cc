@@ -1,6 +1,5 @@
 #include "src/sync/ticket.h"
 
-#include "holdfast/error.h"
 #include "src/crypto/aead.h"
 #include "src/crypto/kdf.h"
 
@@ -9,9 +8,67 @@ namespace {
 
 constexpr std::string_view kPrefix = "holdfast-ticket-1.";
 constexpr std::string_view kParcelContext = "holdfast parcel v1";
+constexpr int kAttempts = 10;
 
 crypto::Secret parcel_key(const Ticket& ticket) {
   return crypto::hkdf_sha256(ticket.secret, ticket.slot, base::view("holdfast ticket v1"), 32);
+}
+
+[[noreturn]] void spent() {
+  throw Error(ErrorCode::not_found,
+              "the ticket is spent, void since the vault's key was changed, or has expired: ask "
+              "for a new one");
+}
+
+Parcel fetch_parcel(store::Engine& engine, const RelayClient& client, const Ticket& ticket) {
+  try {
+    return open_parcel(ask(engine, client.get_mail(ticket.slot)), ticket);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::not_found) throw;
+    throw Error(ErrorCode::not_found,
+                "the relay does not know this ticket, or it has expired: ask for a new one");
+  }
+}
+
+void sign_in_by_ticket(store::Engine& engine, RelayClient& client,
+                       const crypto::SigningKey& ticket) {
+  try {
+    return sign_in(engine, client, ticket);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::refused) throw;
+  }
+  // Spent: by this device, perhaps, in an attempt that was cut off after the relay had taken it.
+  try {
+    sign_in(engine, client, engine.identity().sign);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::refused) throw;
+    spent();
+  }
+}
+
+void enrol_by_ticket(store::Engine& engine, RelayClient& client,
+                     const crypto::SigningKey& ticket_key, const Welcome& welcome,
+                     const DeviceLabel& name, FetchedList& list) {
+  const store::Identity& identity = engine.identity();
+  for (int attempt = 1;; ++attempt) {
+    fetch_checked(engine, client, welcome, list);
+    if (list.state.device(identity.id)) return;
+    if (!list.state.open_ticket(ticket_key.public_key())) spent();
+    try {
+      post_record(engine, client, list.state, ticket_key,
+                  [&](const wire::ControlState&, wire::ControlRecord& record) {
+                    record.type = wire::ControlType::enrol;
+                    record.device_sign = identity.sign.public_key();
+                    record.device_box = identity.box.public_key();
+                    record.name =
+                        Membership(engine).seal_name(name, welcome.epoch, welcome.key.view());
+                    return true;
+                  });
+      sign_in(engine, client, identity.sign);  // the ticket is spent
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::exists || attempt == kAttempts) throw;
+    }
+  }
 }
 
 }  // namespace
@@ -24,9 +81,11 @@ std::string to_text(const Ticket& ticket) {
   return std::string(kPrefix) + base::to_base64url(out.bytes());
 }
 
+bool is_ticket(const std::string& text) { return text.starts_with(kPrefix); }
+
 Ticket parse_ticket(const std::string& text) {
   std::optional<Bytes> bytes;
-  if (text.starts_with(kPrefix)) bytes = base::from_base64url(text.substr(kPrefix.size()));
+  if (is_ticket(text)) bytes = base::from_base64url(text.substr(kPrefix.size()));
   if (!bytes) {
     throw Error(ErrorCode::malformed,
                 "that is no ticket: copy the whole line that 'device invite --ticket' printed");
@@ -43,12 +102,8 @@ Ticket parse_ticket(const std::string& text) {
 
 Bytes seal_parcel(const Parcel& parcel, const Ticket& ticket, base::Random& random) {
   base::Writer out;
-  out.raw(parcel.vault);
-  out.u64(parcel.anchor_count);
-  out.raw(parcel.anchor_head);
-  out.sized(encode(parcel.log));
+  write(out, parcel.welcome);
   out.raw(parcel.ticket_seed.view());
-  out.raw(parcel.epoch_key.view());
   Bytes plain = out.take();
   Bytes sealed = crypto::seal_committing(parcel_key(ticket).view(), kParcelContext, plain, random);
   crypto::wipe(plain);
@@ -62,22 +117,51 @@ Parcel open_parcel(ByteView sealed, const Ticket& ticket) {
     throw Error(ErrorCode::malformed, "the ticket does not open what the relay holds for it");
   base::Reader in(plain->view(), "the ticket's parcel");
   Parcel parcel;
-  parcel.vault = in.array<32>();
-  parcel.anchor_count = in.u64();
-  parcel.anchor_head = in.array<32>();
-  parcel.log = decode_position(in.sized());
+  parcel.welcome = read_welcome(in);
   parcel.ticket_seed = crypto::Secret(in.raw(32));
-  parcel.epoch_key = crypto::Secret(in.raw(32));
   in.expect_end();
   return parcel;
 }
 
-RecoveryKeys recovery_keys(ByteView secret16) {
-  return {
-      crypto::SigningKey(
-          crypto::hkdf_sha256(secret16, {}, base::view("holdfast recovery sign v1"), 32).view()),
-      crypto::BoxKey(
-          crypto::hkdf_sha256(secret16, {}, base::view("holdfast recovery box v1"), 32).view())};
+std::string invite_by_ticket(store::Engine& engine, std::int64_t lifetime_ms) {
+  if (lifetime_ms <= 0 || lifetime_ms > static_cast<std::int64_t>(wire::kMaxTicketMs)) {
+    throw Error(ErrorCode::invalid_argument, "a ticket lives for at most an hour");
+  }
+  base::Random& random = *engine.environment().random;
+  MemberClient member(engine);
+  Ticket ticket{member.client().url(), random.array<16>(), random.array<16>()};
+  Parcel parcel;
+  parcel.ticket_seed = crypto::Secret(32);
+  random.fill(parcel.ticket_seed.span());
+  base::Hash32 ticket_sign = crypto::SigningKey(parcel.ticket_seed.view()).public_key();
+  member.extend([&](const wire::ControlState&, wire::ControlRecord& record) {
+    record.type = wire::ControlType::ticket;
+    record.ticket_sign = ticket_sign;
+    record.lifetime_ms = static_cast<std::uint64_t>(lifetime_ms);
+    return true;
+  });
+  parcel.welcome = welcome_of(member.membership());
+  ask(engine,
+      member.client().put_mail(ticket.slot, seal_parcel(parcel, ticket, random), lifetime_ms));
+  return to_text(ticket);
+}
+
+void join_by_ticket(store::Engine& engine, const std::string& text, const DeviceLabel& name) {
+  Ticket ticket = parse_ticket(text);
+  RelayClient client(check_relay_url(ticket.relay));
+  Parcel parcel = fetch_parcel(engine, client, ticket);
+  const Welcome& welcome = parcel.welcome;
+  client.set_vault(welcome.vault);
+  crypto::SigningKey ticket_key(parcel.ticket_seed.view());
+  sign_in_by_ticket(engine, client, ticket_key);
+  FetchedList list;
+  try {
+    enrol_by_ticket(engine, client, ticket_key, welcome, name, list);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::refused) spent();
+    throw;
+  }
+  enter(engine, client, welcome, list);
 }
 
 }  // namespace holdfast::sync

@@ -7,148 +7,220 @@
 namespace holdfast::wire {
 namespace {
 
-constexpr std::uint8_t kVersion = 1;
-
 [[noreturn]] void broken(const char* why) {
   throw Error(ErrorCode::protocol,
               std::string("the vault's device list does not hold together: ") + why);
 }
 
+bool starts_epoch(ControlType type) {
+  switch (type) {
+    case ControlType::genesis:
+    case ControlType::revoke:
+    case ControlType::epoch:
+    case ControlType::recovery_key:
+    case ControlType::recover: return true;
+    case ControlType::ticket:
+    case ControlType::enrol:
+    case ControlType::rename: return false;
+  }
+  return false;
+}
+
+bool sets_recovery(ControlType type) {
+  return type == ControlType::genesis || type == ControlType::recovery_key ||
+         type == ControlType::recover;
+}
+
+bool adds_device(ControlType type) {
+  return type == ControlType::genesis || type == ControlType::enrol || type == ControlType::recover;
+}
+
 }  // namespace
 
-Bytes encode_unsigned(const ControlRecord& record) {
-  base::Writer body;
-  switch (record.type) {
-    case ControlType::genesis:
-      body.raw(record.nonce);
-      body.raw(record.device_sign);
-      body.raw(record.device_box);
-      body.raw(record.recovery_sign);
-      body.raw(record.recovery_box);
-      body.raw(record.epoch_hash);
-      body.varint(record.boxes.size());
-      for (const KeyBox& box : record.boxes) {
-        body.raw(box.receiver);
-        body.sized(box.box);
-      }
-      body.sized(record.sealed_name);
-      break;
-    case ControlType::ticket:
-      body.raw(record.ticket_sign);
-      body.u64(record.lifetime_ms);
-      break;
-    case ControlType::enrol:
-      body.raw(record.device_sign);
-      body.raw(record.device_box);
-      body.sized(record.sealed_name);
-      break;
+ControlRecord ControlState::append(ByteView bytes, Origin origin) {
+  ControlRecord record = decode_control(bytes);
+  if ((record.type == ControlType::genesis) != empty()) {
+    broken("it does not start with its genesis");
   }
-  base::Writer out;
-  out.u8(kVersion);
-  out.u8(static_cast<std::uint8_t>(record.type));
-  out.raw(record.previous);
-  out.sized(body.bytes());
-  out.raw(record.signer);
-  return out.take();
-}
-
-Bytes encode(const ControlRecord& record) {
-  Bytes out = encode_unsigned(record);
-  out.insert(out.end(), record.signature.begin(), record.signature.end());
-  return out;
-}
-
-ControlRecord decode_control(ByteView bytes) {
-  base::Reader in(bytes, "a record of the device list");
-  if (bytes.size() > kMaxControlRecord) in.fail("it is too large");
-  std::uint8_t version = in.u8();
-  std::uint8_t type = in.u8();
-  if (version > kVersion || type > static_cast<std::uint8_t>(ControlType::enrol)) {
-    throw Error(ErrorCode::newer_version,
-                "the vault's device list was written by a newer version: update the app");
-  }
-  if (version != kVersion || type == 0) in.fail("its version or type is unknown");
-  ControlRecord record;
-  record.type = static_cast<ControlType>(type);
-  record.previous = in.array<32>();
-  base::Reader body(in.sized(), "a record of the device list");
-  switch (record.type) {
-    case ControlType::genesis: {
-      record.nonce = body.array<32>();
-      record.device_sign = body.array<32>();
-      record.device_box = body.array<32>();
-      record.recovery_sign = body.array<32>();
-      record.recovery_box = body.array<32>();
-      record.epoch_hash = body.array<32>();
-      record.boxes.resize(body.count(33));
-      for (KeyBox& box : record.boxes) {
-        box.receiver = body.array<32>();
-        box.box = base::to_bytes(body.sized());
-      }
-      record.sealed_name = base::to_bytes(body.sized());
-      break;
+  if (record.previous != head_) broken("a record does not follow the one before it");
+  if (origin == Origin::received) {
+    if (!verify(record.signer, kSignControl, vault_, encode_unsigned(record), record.signature)) {
+      broken("a signature is not valid");
     }
-    case ControlType::ticket:
-      record.ticket_sign = body.array<32>();
-      record.lifetime_ms = body.u64();
-      if (record.lifetime_ms > kMaxTicketMs) body.fail("a ticket lives too long");
-      break;
-    case ControlType::enrol:
-      record.device_sign = body.array<32>();
-      record.device_box = body.array<32>();
-      record.sealed_name = base::to_bytes(body.sized());
-      break;
+    check(record);
   }
-  body.expect_end();
-  record.signer = in.array<32>();
-  record.signature = in.array<64>();
-  in.expect_end();
+  apply(record, sha256({bytes}));
   return record;
 }
 
-void ControlState::append(ByteView bytes) {
-  ControlRecord record = decode_control(bytes);
-  bool genesis = record.type == ControlType::genesis;
-  if (genesis != empty()) broken("it does not start with its genesis");
-  if (record.previous != head_) broken("a record does not follow the one before it");
-  if (!verify(record.signer, kSignControl, vault_, encode_unsigned(record), record.signature)) {
-    broken("a signature is not valid");
+void ControlState::check(const ControlRecord& record) const {
+  check_signer(record);
+  if (adds_device(record.type)) check_newcomer(record);
+  if (record.type == ControlType::revoke) check_revoked(record);
+  if (record.type == ControlType::rename && !member(record.device)) {
+    broken("a device was renamed that is not in the vault");
   }
-  Hash32 hash = sha256({bytes});
+  if (sets_recovery(record.type)) check_proof(record);
+  if (starts_epoch(record.type)) check_epoch(record);
+}
+
+void ControlState::check_signer(const ControlRecord& record) const {
   switch (record.type) {
     case ControlType::genesis:
       if (record.signer != record.device_sign) broken("its genesis is not by the first device");
-      vault_ = hash;
-      epoch_hash_ = record.epoch_hash;
-      enrol(record);
-      break;
-    case ControlType::ticket: {
-      const EnrolledDevice* signer = device(device_id_of(record.signer));
-      if (!signer || signer->sign != record.signer)
-        broken("a ticket is not by a device of the vault");
-      tickets_[record.ticket_sign] = {count_, record.lifetime_ms};
-      break;
-    }
+      return;
     case ControlType::enrol:
-      if (!open_ticket(record.signer)) broken("a device was added without a ticket");
-      if (device(device_id_of(record.device_sign))) broken("a device was added twice");
-      tickets_.erase(record.signer);
-      enrol(record);
-      break;
+      if (!open_ticket(record.signer) && !is_member(record.signer)) {
+        broken("a device was added without a ticket");
+      }
+      return;
+    case ControlType::recover:
+      if (record.signer != recovery_.sign) {
+        broken("it was recovered by a code that is not the vault's");
+      }
+      return;
+    default:
+      if (!is_member(record.signer)) broken("a record is not by a device of the vault");
   }
+}
+
+void ControlState::check_newcomer(const ControlRecord& record) const {
+  if (device(device_id_of(record.device_sign))) broken("a device was added twice");
+  if (record.type == ControlType::enrol && members_ >= kMaxDevices) {
+    broken("it has too many devices");
+  }
+}
+
+void ControlState::check_revoked(const ControlRecord& record) const {
+  if (record.revoked.empty()) broken("a record takes out nobody");
+  for (std::size_t i = 0; i < record.revoked.size(); ++i) {
+    if (i > 0 && !(record.revoked[i - 1] < record.revoked[i])) broken("a record is out of order");
+    if (!member(record.revoked[i])) broken("a device was taken out that is not in the vault");
+    if (record.revoked[i] == device_id_of(record.signer)) broken("a device took itself out");
+  }
+}
+
+void ControlState::check_proof(const ControlRecord& record) const {
+  if (record.version == 1) return;
+  if (!verify(record.recovery.sign, kSignRecovery, vault_, proof_message(record),
+              record.recovery.proof)) {
+    broken("its recovery key is not vouched for");
+  }
+  if (was_recovery_key(record.recovery.sign)) broken("an old recovery key was put back");
+}
+
+std::set<Id16> ControlState::taken_out(const ControlRecord& record) const {
+  std::set<Id16> out(record.revoked.begin(), record.revoked.end());
+  if (record.type == ControlType::recover) {
+    for (const auto& [id, device] : members()) out.insert(id);
+  }
+  return out;
+}
+
+// Whoever is in gets the key, and nobody else: a device that was left out would be shut out.
+void ControlState::check_epoch(const ControlRecord& record) const {
+  if (record.version == 1) return;
+  const EpochStart& start = record.epoch;
+  if (start.number != epochs_.size()) broken("an epoch does not follow the one before it");
+  std::set<Hash32> wanted = receivers(
+      taken_out(record), sets_recovery(record.type) ? record.recovery.box : recovery_.box);
+  if (record.type == ControlType::genesis || record.type == ControlType::recover) {
+    wanted.insert(record.device_box);
+  }
+  bool same = std::equal(start.boxes.begin(), start.boxes.end(), wanted.begin(), wanted.end(),
+                         [](const KeyBox& box, const Hash32& key) { return box.receiver == key; });
+  if (!same) broken("an epoch's key is not for the devices of the vault");
+}
+
+std::set<Hash32> ControlState::receivers(const std::set<Id16>& without,
+                                         const Hash32& recovery_box) const {
+  std::set<Hash32> out = {recovery_box};
+  for (const auto& [id, device] : devices_) {
+    if (!device.revoked && !without.count(id)) out.insert(device.box);
+  }
+  return out;
+}
+
+void ControlState::apply(const ControlRecord& record, const Hash32& hash) {
+  using Way = EnrolledDevice::Way;
+  switch (record.type) {
+    case ControlType::genesis:
+      vault_ = hash;
+      enrol(record, Way::genesis, record.signer);
+      break;
+    case ControlType::ticket:
+      tickets_[record.ticket_sign] = {count_, record.signer, record.lifetime_ms};
+      break;
+    case ControlType::enrol:
+      if (auto ticket = open_ticket(record.signer)) {
+        enrol(record, Way::ticket, ticket->by);
+        tickets_.erase(record.signer);
+      } else {
+        enrol(record, Way::device, record.signer);
+      }
+      break;
+    case ControlType::rename: devices_.at(record.device).name = record.name; break;
+    case ControlType::revoke:
+    case ControlType::epoch:
+    case ControlType::recovery_key:
+    case ControlType::recover: break;
+  }
+  for (const Id16& id : taken_out(record)) revoke(id, record);
+  if (record.type == ControlType::recover) enrol(record, Way::recovery, record.signer);
+  if (sets_recovery(record.type)) {
+    recovery_ = record.recovery;
+    recovery_proved_ = record.version > 1;
+    recovery_keys_.insert(record.recovery.sign);
+  }
+  if (starts_epoch(record.type)) start_epoch(record);
   head_ = hash;
   hashes_.insert(hash);
   ++count_;
 }
 
-void ControlState::enrol(const ControlRecord& record) {
-  devices_[device_id_of(record.device_sign)] = {record.device_sign, record.device_box,
-                                                record.sealed_name, count_, record.signer};
+void ControlState::enrol(const ControlRecord& record, EnrolledDevice::Way way, const Hash32& by) {
+  EnrolledDevice& device = devices_[device_id_of(record.device_sign)];
+  device.sign = record.device_sign;
+  device.box = record.device_box;
+  device.name = record.name;
+  device.position = count_;
+  device.added_by = by;
+  device.way = way;
+  ++members_;
+}
+
+void ControlState::revoke(const Id16& id, const ControlRecord& record) {
+  devices_.at(id).revoked = {count_, record.signer, record.through};
+  --members_;
+}
+
+// Tickets carry a key of the epoch they were made in, and may be by somebody who is out now.
+void ControlState::start_epoch(const ControlRecord& record) {
+  epochs_.push_back({record.epoch.hash, record.epoch.sealed_previous, record.signer});
+  tickets_.clear();
+}
+
+std::map<Id16, const EnrolledDevice*> ControlState::members() const {
+  std::map<Id16, const EnrolledDevice*> out;
+  for (const auto& [id, device] : devices_) {
+    if (!device.revoked) out[id] = &device;
+  }
+  return out;
 }
 
 const EnrolledDevice* ControlState::device(const Id16& id) const {
   auto found = devices_.find(id);
   return found == devices_.end() ? nullptr : &found->second;
+}
+
+const EnrolledDevice* ControlState::member(const Id16& id) const {
+  const EnrolledDevice* found = device(id);
+  return found && !found->revoked ? found : nullptr;
+}
+
+bool ControlState::is_member(const Hash32& sign) const {
+  const EnrolledDevice* found = member(device_id_of(sign));
+  return found && found->sign == sign;
 }
 
 std::optional<ControlState::OpenTicket> ControlState::open_ticket(const Hash32& sign) const {

@@ -6,98 +6,98 @@
 #include <map>
 #include <set>
 
-#include "src/wire/log.h"
+#include "src/wire/control_record.h"
 
 namespace holdfast::wire {
 
-using base::device_id_of;
-
-constexpr std::size_t kMaxControlRecord = 16 * 1024;
-constexpr std::uint64_t kMaxTicketMs = 60 * 60 * 1000;
-
-enum class ControlType : std::uint8_t {
-  genesis = 1,  // makes the vault, by its first device
-  ticket = 2,   // lets the holder of a one-time key enrol one device
-  enrol = 3,    // adds a device, signed by an unspent ticket
-  // 4 revoke, 5 retire, 6 epoch, 7 recovery, 8 rename: their bodies come with the versions that
-  // write them
-};
-
-// An epoch key boxed to one receiver.
-struct KeyBox {
-  Hash32 receiver{};  // its X25519 key
-  Bytes box;
-};
-
-struct ControlRecord {
-  ControlType type = ControlType::genesis;
-  Hash32 previous{};  // hash of the record before; zero for genesis
-
-  // genesis and enrol
-  Hash32 device_sign{};
-  Hash32 device_box{};
-  Bytes sealed_name;
-  // genesis
-  Hash32 nonce{};
-  Hash32 recovery_sign{};
-  Hash32 recovery_box{};
-  Hash32 epoch_hash{};  // of epoch key 0, so that no two devices can be given different ones
-  std::vector<KeyBox> boxes;
-  // ticket
-  Hash32 ticket_sign{};
-  std::uint64_t lifetime_ms = 0;
-
-  Hash32 signer{};
-  std::array<std::uint8_t, 64> signature{};
-};
-
-// Everything but the signature: what is signed (under kSignControl; a genesis with the zero vault
-// id).
-Bytes encode_unsigned(const ControlRecord& record);
-Bytes encode(const ControlRecord& record);
-// Throws Error(malformed), newer_version.
-ControlRecord decode_control(ByteView bytes);
+constexpr std::size_t kMaxDevices = 100;  // in a vault at once, so that a record has room for boxes
 
 struct EnrolledDevice {
   Hash32 sign{};
   Hash32 box{};
-  Bytes sealed_name;
-  std::uint64_t position = 0;  // of its record
-  Hash32 added_by{};           // signer of its record
+  SealedName name;
+  std::uint64_t position = 0;  // of the record that added it
+  Hash32 added_by{};           // the device, or the recovery key, that let it in
+  enum class Way { genesis, ticket, device, recovery } way = Way::genesis;
+
+  // Of a device that was taken out.
+  struct Revocation {
+    std::uint64_t position = 0;  // of its record
+    Hash32 by{};                 // signer of its record
+    LogPosition through;         // the device's batches count up to here
+  };
+  std::optional<Revocation> revoked;
 };
 
 // What a verified control log says.
 class ControlState {
  public:
-  // Verifies and adds the next record. Throws Error(protocol) where it does not follow from the log
-  // so far, malformed or newer_version where it cannot be read; the state is then as before.
-  void append(ByteView bytes);
+  // `stored`: the record was verified when it came, and lay in the device's sealed store since.
+  enum class Origin { received, stored };
+  // Verifies and adds the next record, and returns it. Throws Error(protocol) where it does not
+  // follow from the log so far, malformed or newer_version where it cannot be read; the state is
+  // then as before.
+  ControlRecord append(ByteView bytes, Origin origin = Origin::received);
 
   bool empty() const { return count_ == 0; }
   std::uint64_t count() const { return count_; }
   const Hash32& head() const { return head_; }
   const Hash32& vault() const { return vault_; }
-  std::uint32_t epoch() const { return 0; }  // until epochs can be started
-  const Hash32& epoch_hash() const { return epoch_hash_; }
-  const std::map<Id16, EnrolledDevice>& devices() const { return devices_; }
   // Whether a record with this hash is in the log.
   bool holds(const Hash32& hash) const { return hashes_.count(hash) != 0; }
-  const EnrolledDevice* device(const Id16& id) const;
-  // The record of a ticket that is not spent.
+
+  // All that ever were in, and those that are.
+  const std::map<Id16, EnrolledDevice>& devices() const { return devices_; }
+  std::map<Id16, const EnrolledDevice*> members() const;
+  const EnrolledDevice* device(const Id16& id) const;  // null: never was in
+  const EnrolledDevice* member(const Id16& id) const;  // null: is not in
+
+  struct Epoch {
+    Hash32 hash{};
+    Bytes sealed_previous;
+    Hash32 by{};  // signer of the record that started it
+  };
+  std::uint32_t epoch() const { return static_cast<std::uint32_t>(epochs_.size()) - 1; }
+  const std::vector<Epoch>& epochs() const { return epochs_; }
+  // Whom the next epoch's key is boxed to once `without` are out, in the order of the boxes.
+  std::set<Hash32> receivers(const std::set<Id16>& without, const Hash32& recovery_box) const;
+
+  const RecoveryKey& recovery() const { return recovery_; }
+  // Whether a vault of before version 2 has the recovery key still that nobody vouches for.
+  bool recovery_is_proved() const { return recovery_proved_; }
+  bool was_recovery_key(const Hash32& sign) const { return recovery_keys_.count(sign) != 0; }
+
+  // The record of a ticket that is not spent and not void: a new epoch voids them all.
   struct OpenTicket {
     std::uint64_t position = 0;
+    Hash32 by{};                    // the device that made it
     std::uint64_t lifetime_ms = 0;  // from when the relay received it, by the relay's clock
   };
   std::optional<OpenTicket> open_ticket(const Hash32& sign) const;
 
  private:
-  void enrol(const ControlRecord& record);
+  void check_signer(const ControlRecord& record) const;
+  void check_newcomer(const ControlRecord& record) const;
+  void check_epoch(const ControlRecord& record) const;
+  void check_proof(const ControlRecord& record) const;
+  void check_revoked(const ControlRecord& record) const;
+  void check(const ControlRecord& record) const;
+  void apply(const ControlRecord& record, const Hash32& hash);
+  void enrol(const ControlRecord& record, EnrolledDevice::Way way, const Hash32& by);
+  void revoke(const Id16& id, const ControlRecord& record);
+  void start_epoch(const ControlRecord& record);
+  std::set<Id16> taken_out(const ControlRecord& record) const;
+  bool is_member(const Hash32& sign) const;
 
   std::uint64_t count_ = 0;
   Hash32 head_{};
   Hash32 vault_{};
-  Hash32 epoch_hash_{};
+  std::vector<Epoch> epochs_;
   std::map<Id16, EnrolledDevice> devices_;
+  std::size_t members_ = 0;
+  RecoveryKey recovery_;
+  bool recovery_proved_ = false;
+  std::set<Hash32> recovery_keys_;  // all that ever were
   std::set<Hash32> hashes_;
   std::map<Hash32, OpenTicket> tickets_;
 };

@@ -52,6 +52,20 @@ BatchHeader decode_batch_header(ByteView batch) {
   return header;
 }
 
+void write(base::Writer& out, const LogPosition& log) {
+  out.raw(log.log_id);
+  out.u64(log.position);
+  out.raw(log.chain);
+}
+
+LogPosition read_position(base::Reader& in) {
+  LogPosition log;
+  log.log_id = in.array<16>();
+  log.position = in.u64();
+  log.chain = in.array<32>();
+  return log;
+}
+
 Hash32 leaf_of(ByteView batch) { return sha256({batch}); }
 
 Hash32 chain_start(const Id16& log_id) { return sha256({base::view("holdfast chain v1"), log_id}); }

@@ -31,6 +31,16 @@ Bytes encode(const BatchHeader& header);
 // format.
 BatchHeader decode_batch_header(ByteView batch);
 
+// A place in a vault's log: the chain says what came before it.
+struct LogPosition {
+  Id16 log_id{};
+  std::uint64_t position = 0;
+  Hash32 chain{};
+  bool operator==(const LogPosition&) const = default;
+};
+void write(base::Writer& out, const LogPosition& log);
+LogPosition read_position(base::Reader& in);
+
 Hash32 leaf_of(ByteView batch);
 Hash32 chain_start(const Id16& log_id);
 Hash32 chain_next(const Hash32& chain, std::uint64_t position, const Hash32& leaf);
@@ -47,5 +57,6 @@ bool verify(const Hash32& public_key, std::string_view purpose, const Hash32& va
 constexpr std::string_view kSignBatch = "holdfast batch v1";
 constexpr std::string_view kSignControl = "holdfast control v1";
 constexpr std::string_view kSignSession = "holdfast session v1";
+constexpr std::string_view kSignRecovery = "holdfast recovery v1";
 
 }  // namespace holdfast::wire

@@ -100,8 +100,8 @@ TEST(Messages, DecodersTakeHostileInput) {
   survives_anything(encode(page), decode_log_page);
   survives_anything(encode(ControlPost{{}, Bytes(40, 1)}), decode_control_post);
   ControlRecord genesis;
-  genesis.boxes.push_back({{}, Bytes(80, 1)});
-  genesis.sealed_name = Bytes(20, 2);
+  genesis.epoch.boxes.push_back({{}, Bytes(80, 1)});
+  genesis.name.sealed = Bytes(20, 2);
   survives_anything(encode(genesis), decode_control);
   EXPECT_THROW(decode_list(Bytes{0xff, 0xff, 0xff, 0xff, 0x0f}), Error);
   EXPECT_THROW(decode_session_answer(encode(SessionAnswer{"a\r\nX: y", 5})), Error);

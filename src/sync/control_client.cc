@@ -1,0 +1,147 @@
+#include "src/sync/control_client.h"
+
+#include "src/crypto/kdf.h"
+#include "src/sync/session.h"
+
+namespace holdfast::sync {
+namespace {
+
+constexpr int kAttempts = 10;
+
+}  // namespace
+
+Bytes ask(store::Engine& engine, const base::HttpRequest& request) {
+  if (!engine.environment().network) {
+    throw Error(ErrorCode::unreachable, "this store was opened without a network");
+  }
+  base::HttpResponse response = engine.environment().network->perform(request);
+  check_answer(response);
+  return std::move(response.body);
+}
+
+void sign_in(store::Engine& engine, RelayClient& client, const crypto::SigningKey& key) {
+  Bytes nonce = ask(engine, client.challenge());
+  client.accept_session(ask(engine, client.session(key, nonce)));
+}
+
+base::Id16 register_vault(store::Engine& engine, const RelayClient& client, ByteView genesis) {
+  Bytes answer = ask(engine, client.create_vault(genesis));
+  base::Reader in(answer, "the relay's answer");
+  base::Id16 log_id = in.array<16>();
+  in.expect_end();
+  return log_id;
+}
+
+bool post_record(store::Engine& engine, const RelayClient& client, const wire::ControlState& state,
+                 const crypto::SigningKey& key, const MakeRecord& make) {
+  wire::ControlRecord record;
+  record.previous = state.head();
+  record.signer = key.public_key();
+  if (!make(state, record)) return false;
+  record.signature = key.sign(
+      wire::signed_message(wire::kSignControl, state.vault(), wire::encode_unsigned(record)));
+  ask(engine, client.post_control(record.previous, wire::encode(record)));
+  return true;
+}
+
+void FetchedList::fetch(store::Engine& engine, const RelayClient& client) {
+  for (;;) {
+    std::vector<Bytes> more = wire::decode_list(ask(engine, client.get_control(state.count())));
+    if (more.empty()) return;
+    for (Bytes& record : more) {
+      state.append(record);
+      records.push_back(std::move(record));
+    }
+  }
+}
+
+MemberClient::MemberClient(store::Engine& engine)
+    : engine_(engine), lock_(engine.sync_mutex()), client_("") {
+  membership_.emplace(engine);
+  membership_->require();
+  membership_->require_not_removed();
+  std::optional<std::string> relay = membership_->relay();
+  if (!relay || !membership_->log()) {
+    throw Error(ErrorCode::invalid_argument,
+                "choose a relay first ('holdfast relay URL'): the vault's devices meet there");
+  }
+  client_ = RelayClient(*relay);
+  client_.set_vault(membership_->vault());
+  sign_in(engine, client_, engine.identity().sign);
+  fetch();
+}
+
+void MemberClient::fetch() {
+  for (;;) {
+    std::vector<Bytes> records =
+        wire::decode_list(ask(engine_, client_.get_control(membership_->control().count())));
+    if (records.empty()) break;
+    store::Engine::Transaction transaction(engine_);
+    for (const Bytes& record : records) membership_->append_control(record);
+    transaction.commit();
+  }
+  membership_->require_not_removed();
+  membership_->require_current_key();
+}
+
+void MemberClient::receive() {
+  Session session(engine_, client_.url(), *engine_.environment().random, Session::Scope::receive);
+  drive(session, engine_.environment(), nullptr, nullptr);
+  if (session.failure()) throw Error(*session.failure());
+  membership_.emplace(engine_);  // the session has changed it
+}
+
+void MemberClient::extend(const MakeRecord& make, bool with_log) {
+  for (int attempt = 1;; ++attempt) {
+    if (with_log) receive();
+    fetch();
+    try {
+      if (!post_record(engine_, client_, membership_->control(), engine_.identity().sign, make)) {
+        return;
+      }
+      return fetch();
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::refused) fetch();  // this device may have been taken out
+      // Another device changed the list in between: look again, and try again.
+      if (error.code() != ErrorCode::exists || attempt == kAttempts) throw;
+    }
+  }
+}
+
+FreshEpoch fresh_epoch(const wire::ControlState& state, const std::set<base::Id16>& without,
+                       const base::Hash32& recovery_box,
+                       const std::optional<base::Hash32>& newcomer, ByteView current_key,
+                       base::Random& random) {
+  FreshEpoch out;
+  out.key = crypto::Secret(32);
+  random.fill(out.key.span());
+  out.start.number = static_cast<std::uint32_t>(state.epochs().size());
+  out.start.hash = epoch_hash(out.key.view());
+  if (!current_key.empty()) {
+    out.start.sealed_previous = seal_previous(out.key.view(), current_key, random);
+  }
+  std::set<base::Hash32> receivers = state.receivers(without, recovery_box);
+  if (newcomer) receivers.insert(*newcomer);
+  for (const base::Hash32& receiver : receivers) {
+    out.start.boxes.push_back({receiver, crypto::box_to(receiver, out.key.view(), random)});
+  }
+  return out;
+}
+
+RecoveryKeys recovery_keys(ByteView secret16) {
+  return {
+      crypto::SigningKey(
+          crypto::hkdf_sha256(secret16, {}, base::view("holdfast recovery sign v1"), 32).view()),
+      crypto::BoxKey(
+          crypto::hkdf_sha256(secret16, {}, base::view("holdfast recovery box v1"), 32).view())};
+}
+
+void set_recovery(wire::ControlRecord& record, const RecoveryKeys& keys,
+                  const base::Hash32& vault) {
+  record.recovery.sign = keys.sign.public_key();
+  record.recovery.box = keys.box.public_key();
+  record.recovery.proof =
+      keys.sign.sign(wire::signed_message(wire::kSignRecovery, vault, wire::proof_message(record)));
+}
+
+}  // namespace holdfast::sync

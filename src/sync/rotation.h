@@ -1,0 +1,18 @@
+#pragma once
+
+// Changes of the vault's key: by themselves, with a device taken out, with a new recovery code, and
+// when a vault is recovered.
+
+#include "src/sync/joining.h"
+
+namespace holdfast::sync {
+
+using KeepCode = std::function<void(const std::string& code)>;
+
+void start_epoch(store::Engine& engine);
+void remove_device(store::Engine& engine, const base::Id16& device);
+void replace_recovery(store::Engine& engine, const KeepCode& keep);
+void recover(store::Engine& engine, const std::string& code, const std::string& relay,
+             const DeviceLabel& name, const KeepCode& keep);
+
+}  // namespace holdfast::sync
