@@ -121,6 +121,10 @@ class Recovery {
   void run(const DeviceLabel& name, const KeepCode& keep) {
     find();
     if (!resume()) {
+      sign_in(engine_, client_, keys_.sign);
+      list_.fetch(engine_, client_);
+      require_current();
+      open_current_key(list_, keys_.box);
       crypto::Secret fresh = new_code(engine_);
       hand_over(fresh, keep);
       keeping_both_codes([&] { take_over(name, recovery_keys(fresh.view())); });
@@ -169,7 +173,6 @@ class Recovery {
   }
 
   void take_over(const DeviceLabel& name, const RecoveryKeys& next) {
-    sign_in(engine_, client_, keys_.sign);
     const store::Identity& identity = engine_.identity();
     for (int attempt = 1;; ++attempt) {
       list_.fetch(engine_, client_);
