@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -52,6 +53,9 @@ struct Wiped {
 // From the file, HOLDFAST_NEW_PASSPHRASE, or a prompt that asks twice.
 Wiped read_new_password(const std::string& file);
 UserKey read_new_passphrase(const std::string& file);
+Wiped read_recovery_code(const std::string& file);
+// Asks on the terminal for y or n; false on anything but yes, and where the flag is set meanwhile.
+bool ask_yes(const std::string& question, const std::atomic<bool>* interrupted);
 std::vector<UserKey> read_fernet_keys(const std::string& file);  // one a line
 std::string store_path(const Context& context);                  // of --db or HOLDFAST_DB
 std::unique_ptr<EncryptedLocalStore> open_store(
@@ -89,6 +93,22 @@ class ProgressLine {
   std::int64_t last_ms_ = 0;
 };
 
+// While it lives, Ctrl-C sets the flag instead of ending the program.
+class Interrupt {
+ public:
+  Interrupt();
+  ~Interrupt();
+  const std::atomic<bool>* flag() const;
+
+ private:
+  void (*before_)(int);
+};
+
+// A new recovery code, to the file, or else to stdout; durable, or written out, when it returns.
+// `what` tells a person what it is for.
+void hand_out_code(const Context& context, const std::string& code, const std::string& file,
+                   const char* what);
+
 // Shows the progress of `work` on a terminal. Ctrl-C cancels it cleanly.
 void with_progress(const Context& context, const std::function<void(const Progress&)>& work);
 
@@ -99,5 +119,10 @@ void add_conflict_commands(CLI::App& app, Context& context);
 void add_key_commands(CLI::App& app, Context& context);
 void add_moving_commands(CLI::App& app, Context& context);
 void add_sync_commands(CLI::App& app, Context& context);
+void add_device_commands(CLI::App& app, Context& context);
+void add_vault_commands(CLI::App& app, Context& context);
+
+// qr.cc: a QR code for a terminal, a quarter of a cell a module.
+std::string draw_qr(const std::string& text);
 
 }  // namespace holdfast::cli

@@ -1,3 +1,4 @@
+#include <poll.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -73,8 +74,8 @@ std::string prompt(const std::string& question, const char* otherwise) {
 namespace {
 
 // From the file, the variable of the environment, or a prompt, which asks twice for a new one.
-Wiped read_secret(const std::string& file, const char* variable, bool is_new,
-                  const char* otherwise) {
+Wiped read_secret(const std::string& file, const char* variable, bool is_new, const char* otherwise,
+                  const char* question = "Passphrase") {
   if (!file.empty()) {
     Wiped secret{read_file(file, kMaxSecretFile, "passphrase file")};
     if (secret.text.ends_with('\n')) secret.text.pop_back();
@@ -85,7 +86,7 @@ Wiped read_secret(const std::string& file, const char* variable, bool is_new,
     explicit_bzero(set, std::strlen(set));
     return secret;
   }
-  Wiped first{prompt(is_new ? "New passphrase" : "Passphrase", otherwise)};
+  Wiped first{prompt(is_new ? "New passphrase" : question, otherwise)};
   if (is_new) {
     Wiped second{prompt("The same again", otherwise)};
     if (first.text != second.text) throw UsageError("the two passphrases differ: try again");
@@ -99,6 +100,30 @@ Wiped read_new_password(const std::string& file) {
   return read_secret(
       file, "HOLDFAST_NEW_PASSPHRASE", true,
       "no new passphrase was given: use --new-passphrase-file or HOLDFAST_NEW_PASSPHRASE");
+}
+
+Wiped read_recovery_code(const std::string& file) {
+  return read_secret(file, "HOLDFAST_RECOVERY_CODE", false,
+                     "no recovery code was given: use --code-file or HOLDFAST_RECOVERY_CODE",
+                     "The vault's recovery code");
+}
+
+bool ask_yes(const std::string& question, const std::atomic<bool>* interrupted) {
+  FILE* terminal = std::fopen("/dev/tty", "r+");
+  if (!terminal)
+    throw UsageError("there is no terminal to ask on: compare elsewhere and give --yes");
+  std::fprintf(terminal, "%s [y/N] ", question.c_str());
+  std::fflush(terminal);
+  std::string line;
+  pollfd ready{fileno(terminal), POLLIN, 0};
+  while (!*interrupted) {
+    if (::poll(&ready, 1, 200) <= 0) continue;
+    char letter = 0;
+    if (::read(ready.fd, &letter, 1) <= 0 || letter == '\n' || line.size() > 10) break;
+    line += letter;
+  }
+  std::fclose(terminal);
+  return !*interrupted && (line == "y" || line == "Y" || line == "yes");
 }
 
 UserKey read_new_passphrase(const std::string& file) {

@@ -49,15 +49,7 @@ int add_recovery(const Context& context, const std::string& file) {
   Wiped secret{generate_recovery_code()};
   const std::string& code = secret.text;
   // Out of our hands before it opens anything: a code that nobody has seen would be worth nothing.
-  if (!file.empty()) {
-    write_new_file(file, code + "\n");
-  } else if (context.json) {
-    print_line(json{{"recovery_code", code}}.dump());
-  } else {
-    note(context, "Write this recovery code down; it is shown once and kept nowhere:");
-    print_line(code);
-  }
-  if (std::fflush(stdout) != 0) throw Error(ErrorCode::io, "cannot write to standard output");
+  hand_out_code(context, code, file, "It is for this file, not for the vault.");
   unsigned slot = store->add_key(UserKey::recovery_code(code));
   note(context, fmt::format("It opens this store, as key slot {}: put it into a file and give that "
                             "as --key-file.",

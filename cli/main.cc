@@ -87,6 +87,8 @@ int main(int argc, char** argv) {
   add_key_commands(app, context);
   add_moving_commands(app, context);
   add_sync_commands(app, context);
+  add_device_commands(app, context);
+  add_vault_commands(app, context);
   for (CLI::App* command : app.get_subcommands({})) {
     command->fallthrough();
     for (CLI::App* nested : command->get_subcommands({})) nested->fallthrough();

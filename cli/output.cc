@@ -96,13 +96,28 @@ void interrupt(int) { interrupted = true; }
 
 }  // namespace
 
+Interrupt::Interrupt() : before_(std::signal(SIGINT, interrupt)) {}
+Interrupt::~Interrupt() { std::signal(SIGINT, before_); }
+const std::atomic<bool>* Interrupt::flag() const { return &interrupted; }
+
+void hand_out_code(const Context& context, const std::string& code, const std::string& file,
+                   const char* what) {
+  if (!file.empty()) {
+    write_new_file(file, code + "\n");
+    note(context, "The recovery code is in " + file + ": keep it where this device is not.");
+  } else if (context.json) {
+    print_line(nlohmann::json{{"recovery_code", code}}.dump());
+  } else {
+    note(context,
+         std::string("Write this recovery code down; it is shown once and kept nowhere. ") + what);
+    print_line(code);
+  }
+  if (std::fflush(stdout) != 0) throw Error(ErrorCode::io, "cannot write to standard output");
+}
+
 void with_progress(const Context& context, const std::function<void(const Progress&)>& work) {
   ProgressLine line(context, "");
-  auto before = std::signal(SIGINT, interrupt);
-  struct Restore {
-    void (*handler)(int);
-    ~Restore() { std::signal(SIGINT, handler); }
-  } restore{before};
+  Interrupt interrupt_here;
   work([&](const ProgressReport& report) {
     line.update(report.phase, report.done, report.total);
     return !interrupted;

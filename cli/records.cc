@@ -25,28 +25,22 @@ std::string this_machine() {
   return name;
 }
 
-int init(const Context& context, const std::string& name, const std::string& recovery_out) {
+struct InitOptions {
+  std::string name, kind, recovery_out;
+};
+
+int init(const Context& context, const InitOptions& options) {
   auto store = open_store(context, StoreOptions::Open::or_create);
   Vault vault(*store);
   if (vault.exists()) {
     throw Error(ErrorCode::exists, "this store is in a vault already: there is nothing to make");
   }
-  vault.create(name.empty() ? this_machine() : name, [&](const std::string& code) {
-    // Out of our hands before the vault exists: a code that nobody has seen would be worth nothing.
-    if (!recovery_out.empty()) {
-      write_new_file(recovery_out, code + "\n");
-      note(context,
-           "The recovery code is in " + recovery_out + ": keep it where this device is not.");
-    } else if (context.json) {
-      print_line(json{{"recovery_code", code}}.dump());
-    } else {
-      note(context,
-           "Write this recovery code of the vault down; it is shown once and kept nowhere. It is "
-           "for a "
-           "later version: a code that opens this file is made by 'holdfast key add-recovery'.");
-      print_line(code);
-    }
-    if (std::fflush(stdout) != 0) throw Error(ErrorCode::io, "cannot write to standard output");
+  std::string name = options.name.empty() ? this_machine() : options.name;
+  // Out of our hands before the vault exists: a code that nobody has seen would be worth nothing.
+  vault.create({name, options.kind}, [&](const std::string& code) {
+    hand_out_code(context, code, options.recovery_out,
+                  "With it and the relay, 'holdfast vault recover' opens the vault when every "
+                  "device is lost.");
   });
   return kDone;
 }
@@ -234,7 +228,7 @@ int import(const Context& context, const std::string& file, const std::string& c
 }
 
 struct Arguments {
-  std::string key, value, collection = "records", file, id_field = "id", name;
+  std::string key, value, collection = "records", file, id_field = "id", name, kind;
   std::string recovery_out;
   std::vector<std::string> keys;
   std::optional<std::int64_t> priority;
@@ -256,8 +250,10 @@ void add_record_commands(CLI::App& app, Context& context) {
   command->add_option("--recovery-out", args->recovery_out,
                       "write the recovery code to a new file");
   command->add_option("--name", args->name, "this device's name (default: the machine's)");
+  command->add_option("--kind", args->kind, "what it is: phone, laptop, …");
   command->footer("Example:\n  holdfast init --db notes.hf --name laptop");
-  on(command, [&context, args] { return init(context, args->name, args->recovery_out); });
+  on(command,
+     [&context, args] { return init(context, {args->name, args->kind, args->recovery_out}); });
 
   command = app.add_subcommand("put", "store a record: a JSON object, or - for standard input");
   command->add_option("KEY", args->key)->required();

@@ -1,4 +1,4 @@
-// relay, sync, status, device: what belongs to the vault.
+// relay, sync, status.
 
 #include <fmt/format.h>
 
@@ -82,6 +82,7 @@ int status(const Context& context) {
   json devices = json::array();
   if (vault.exists()) {
     for (const Device& device : vault.devices()) {
+      if (device.state == Device::State::revoked) continue;
       devices.push_back({{"name", device.name}, {"this_device", device.this_device}});
     }
   }
@@ -113,68 +114,9 @@ int status(const Context& context) {
   return pending > 0 ? kConflicts : kDone;
 }
 
-int list_devices(const Context& context) {
-  auto store = open_store(context);
-  json out = json::array();
-  for (const Device& device : Vault(*store).devices()) {
-    out.push_back({{"name", device.name}, {"this_device", device.this_device}});
-    if (!context.json) {
-      print_line(printable(device.name) + (device.this_device ? "  (this device)" : ""));
-    }
-  }
-  if (context.json) print_line(json_text(out));
-  return kDone;
-}
-
-int invite(const Context& context) {
-  auto store = open_store(context);
-  std::string ticket = Vault(*store).invite_ticket();
-  note(context, "One device may join with this within an hour. Whoever has it can read the vault:");
-  print_line(ticket);
-  return kDone;
-}
-
-int join(const Context& context, const std::string& given, const std::string& name) {
-  std::string ticket = given == "-" ? read_standard_input(4096) : given;
-  while (!ticket.empty() && std::isspace(static_cast<unsigned char>(ticket.back()))) {
-    ticket.pop_back();
-  }
-  auto store = open_store(context, StoreOptions::Open::or_create);
-  Vault vault(*store);
-  vault.join(ticket, name);
-  note(context, "This device is in the vault now. 'holdfast sync' fetches its records.");
-  return kDone;
-}
-
 struct Arguments {
-  std::string url, code, name;
-  bool ticket = false;
+  std::string url;
 };
-
-void add_device_commands(CLI::App& app, Context& context, std::shared_ptr<Arguments> args) {
-  CLI::App* device = app.add_subcommand("device", "the vault's devices: ls, invite, join");
-  device->require_subcommand(1);
-  device->footer(
-      "Example:\n  holdfast device invite --ticket --db laptop.hf\n"
-      "  holdfast device join holdfast-ticket-1.… --db phone.hf --name phone");
-  CLI::App* command = device->add_subcommand("ls", "list them");
-  command->footer("Example:\n  holdfast device ls --db notes.hf");
-  command->callback([&context] { context.run = [&context] { return list_devices(context); }; });
-
-  command = device->add_subcommand("invite", "let one other device join");
-  command->add_flag("--ticket", args->ticket, "by a code to paste there; prints the code alone")
-      ->required();
-  command->footer("Example:\n  holdfast device invite --ticket --db laptop.hf");
-  command->callback([&context] { context.run = [&context] { return invite(context); }; });
-
-  command = device->add_subcommand("join", "make a new store and enter the vault of a ticket");
-  command->add_option("CODE", args->code, "the ticket, or - for standard input")->required();
-  command->add_option("--name", args->name, "this device's name")->required();
-  command->footer("Example:\n  holdfast device join - --db phone.hf --name phone < ticket");
-  command->callback([&context, args] {
-    context.run = [&context, args] { return join(context, args->code, args->name); };
-  });
-}
 
 }  // namespace
 
@@ -197,8 +139,6 @@ void add_sync_commands(CLI::App& app, Context& context) {
       app.add_subcommand("status", "the state of sync; exit code 3 where conflicts are pending");
   command->footer("Example:\n  holdfast status --json --db notes.hf");
   on(command, [&context] { return status(context); });
-
-  add_device_commands(app, context, args);
 }
 
 }  // namespace holdfast::cli

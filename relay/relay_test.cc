@@ -44,7 +44,9 @@ struct Signer {
   }
   Bytes genesis() const {
     wire::ControlRecord record;
-    record.device_sign = record.signer = pk;
+    record.device_sign = record.signer = record.recovery.sign = pk;
+    record.epoch.boxes.push_back({{}, Bytes(80, 1)});
+    record.recovery.proof = sign(wire::kSignRecovery, {}, wire::proof_message(record));
     record.signature = sign(wire::kSignControl, {}, wire::encode_unsigned(record));
     return wire::encode(record);
   }
@@ -156,6 +158,11 @@ TEST(RelayService, MailIsPutOnceAndExpires) {
   EXPECT_EQ(rig.status("GET", slot), 404);
   EXPECT_EQ(rig.status("PUT", slot, Bytes{1}), 200);
   EXPECT_EQ(rig.status("PUT", slot, Bytes{2}), 409);
+  EXPECT_EQ(rig.status("PUT", slot, Bytes{1}), 200);  // a repeated request
+  std::string brief = "/v1/mailbox/" + std::string(32, 'b');
+  EXPECT_EQ(rig.status("PUT", brief + "?lifetime_ms=1000", Bytes{1}), 200);
+  rig.clock.advance_ms(1001);
+  EXPECT_EQ(rig.status("GET", brief), 404);
   EXPECT_EQ(rig.service.handle({"GET", slot, "", {}}).body, Bytes{1});
   rig.clock.advance_ms(61 * 60 * 1000);
   EXPECT_EQ(rig.status("GET", slot), 404);

@@ -134,7 +134,10 @@ Response Service::create_vault(ByteView body) {
   state.append(body);
   Vault vault;
   storage_.transaction([&] {
-    storage_.set_vault_of_recovery(state.recovery().sign, state.vault());
+    // Whoever holds the key has signed for this vault: nobody else's can be found by it.
+    if (state.recovery_is_proved()) {
+      storage_.set_vault_of_recovery(state.recovery().sign, state.vault());
+    }
     if (auto known = storage_.vault(state.vault())) {
       vault = *known;  // a repeated request
       return;
@@ -342,7 +345,9 @@ Response Service::post_control(const Session& session, ByteView body) {
     vault.control_head = state.head();
     vault.control_count = state.count();
     storage_.put_vault(session.vault, vault);
-    storage_.set_vault_of_recovery(state.recovery().sign, session.vault);
+    if (state.recovery_is_proved()) {
+      storage_.set_vault_of_recovery(state.recovery().sign, session.vault);
+    }
   });
   states_[session.vault] = std::move(state);
   return answer({});

@@ -29,7 +29,7 @@ struct Device {
     active,
     unconfirmed,  // came in by the recovery code, and no other device has synced with it yet: a
                   // relay that showed it an older vault would not have been noticed
-    removed,      // was taken out
+    revoked,       // was taken out
   };
   std::array<std::uint8_t, 16> id{};
   std::string name;
@@ -41,9 +41,9 @@ struct Device {
   // When it sealed what this device last received of it, by its clock: UTC milliseconds. 0: never.
   // Of this device itself, now.
   std::int64_t last_seen_ms = 0;
-  std::string removed_by;  // a device's name, or "the recovery code"
+  std::string revoked_by;  // a device's name, or "the recovery code"
 };
-// "active", "unconfirmed" or "removed". Never fails.
+// "active", "unconfirmed" or "revoked". Never fails.
 const char* device_state_name(Device::State state) noexcept;
 
 // Who wants in, as the device that let it choose a code sees it.
@@ -126,7 +126,7 @@ class Vault {
   // nobody, and the vault gets a new key that it is not given. What it already has it keeps. Takes
   // in what the vault's log holds first, and sends nothing. Throws Error(invalid_argument) for this
   // very device, not_found where it is not in the vault.
-  void remove(const std::array<std::uint8_t, 16>& device);
+  void revoke(const std::array<std::uint8_t, 16>& device);
   // Starts an epoch: from now on everything is sealed under a new key, of which each device gets a
   // copy. Tickets that are still unspent become void.
   void rotate_key();

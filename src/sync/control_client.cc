@@ -59,7 +59,7 @@ MemberClient::MemberClient(store::Engine& engine)
     : engine_(engine), lock_(engine.sync_mutex()), client_("") {
   membership_.emplace(engine);
   membership_->require();
-  membership_->require_not_removed();
+  membership_->require_not_revoked();
   std::optional<std::string> relay = membership_->relay();
   if (!relay || !membership_->log()) {
     throw Error(ErrorCode::invalid_argument,
@@ -80,7 +80,7 @@ void MemberClient::fetch() {
     for (const Bytes& record : records) membership_->append_control(record);
     transaction.commit();
   }
-  membership_->require_not_removed();
+  membership_->require_not_revoked();
   membership_->require_current_key();
 }
 

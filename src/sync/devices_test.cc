@@ -84,7 +84,7 @@ TEST(Devices, OneThatIsTakenOutLearnsItAndKeepsItsRecords) {
   vault[1].store->store("unsent", {{"n", 2}});
   vault[0].store->store("unsent-0", {{"n", 3}});
   vault[0].sync->prepare_sync_package();  // sealed under the old key, and not sent
-  vault[0].vault().remove(id_of(vault[1]));
+  vault[0].vault().revoke(id_of(vault[1]));
   EXPECT_EQ(vault[0].vault().epoch(), 1u);
 
   SyncResult told = vault[1].sync->sync();
@@ -95,19 +95,19 @@ TEST(Devices, OneThatIsTakenOutLearnsItAndKeepsItsRecords) {
   EXPECT_EQ(vault[1].store->retrieve("unsent")->at("n"), 2);
   EXPECT_EQ(code_of([&] { vault[1].vault().invite_ticket(); }), ErrorCode::revoked);
   EXPECT_EQ(code_of([&] { vault[1].vault().rotate_key(); }), ErrorCode::revoked);
-  EXPECT_EQ(entry(vault[1], vault[1]).state, Device::State::removed);
+  EXPECT_EQ(entry(vault[1], vault[1]).state, Device::State::revoked);
 
   expect_synced(vault, {0, 2});
   expect_same_keys(vault, {0, 2});
   EXPECT_EQ(vault[2].store->retrieve("from-1")->at("n"), 1);
   EXPECT_EQ(vault[2].store->retrieve("unsent-0")->at("n"), 3);
   EXPECT_EQ(vault[2].store->retrieve("unsent"), std::nullopt);
-  EXPECT_EQ(entry(vault[1], vault[2]).removed_by, "device-1");
+  EXPECT_EQ(entry(vault[1], vault[2]).revoked_by, "device-1");
   // The one that is out has no key of what was sealed since.
   EXPECT_FALSE(Membership(vault[1].store->engine()).has_epoch_key(1));
   // The name is free for somebody else, the device itself does not come back.
-  EXPECT_EQ(code_of([&] { vault[0].vault().remove(id_of(vault[1])); }), ErrorCode::not_found);
-  EXPECT_EQ(code_of([&] { vault[0].vault().remove(id_of(vault[0])); }),
+  EXPECT_EQ(code_of([&] { vault[0].vault().revoke(id_of(vault[1])); }), ErrorCode::not_found);
+  EXPECT_EQ(code_of([&] { vault[0].vault().revoke(id_of(vault[0])); }),
             ErrorCode::invalid_argument);
 }
 
@@ -128,7 +128,7 @@ TEST(Devices, OneThatIsOutHoldsForgettingUpNoLonger) {
   };
   live_on(10);  // the third is never heard of again
   EXPECT_FALSE(forgotten());
-  vault[0].vault().remove(id_of(vault[2]));
+  vault[0].vault().revoke(id_of(vault[2]));
   live_on(3);
   EXPECT_TRUE(forgotten());
 }
@@ -143,15 +143,15 @@ TEST(Devices, TwoTakeEachOtherOutAtOnceAndOneStays) {
     bool post = request.method == "POST" && request.url.ends_with("/control");
     if (post && !crossed) {
       crossed = true;
-      vault[1].vault().remove(id_of(vault[0]));
+      vault[1].vault().revoke(id_of(vault[0]));
     }
     return false;
   };
-  EXPECT_EQ(code_of([&] { vault[0].vault().remove(id_of(vault[1])); }), ErrorCode::revoked);
+  EXPECT_EQ(code_of([&] { vault[0].vault().revoke(id_of(vault[1])); }), ErrorCode::revoked);
   EXPECT_TRUE(crossed);
   EXPECT_EQ(vault[0].sync->sync().error, ErrorCode::revoked);
   expect_synced(vault, {1, 2});
-  EXPECT_EQ(entry(vault[0], vault[2]).removed_by, "device-2");
+  EXPECT_EQ(entry(vault[0], vault[2]).revoked_by, "device-2");
 }
 
 TEST(Devices, ARemovalThatRacesAPushComesAfterIt) {
@@ -165,7 +165,7 @@ TEST(Devices, ARemovalThatRacesAPushComesAfterIt) {
     }
     return false;
   };
-  vault[0].vault().remove(id_of(vault[1]));
+  vault[0].vault().revoke(id_of(vault[1]));
   EXPECT_EQ(posts, 2);  // the first named a head of the log that was none any more
   vault.relay.before = nullptr;
   expect_synced(vault, {0, 2});
@@ -176,7 +176,7 @@ TEST(Devices, ARemovalThatRacesAPushComesAfterIt) {
   vault.relay.before = [&](const base::HttpRequest& request) {
     if (request.url.ends_with("/batches")) {
       vault.relay.before = nullptr;
-      vault[0].vault().remove(id_of(vault[2]));
+      vault[0].vault().revoke(id_of(vault[2]));
     }
     return false;
   };
@@ -301,7 +301,7 @@ TEST(Devices, WhatOneHandedOverPastTheRelayBlocksNobody) {
   SyncPackage package = vault[1].sync->prepare_sync_package();
   vault[2].sync->apply_remote_changes(package);
   vault[2].store->patch("carried", {{"m", 2}});  // builds on what the relay will never have
-  vault[0].vault().remove(id_of(vault[1]));
+  vault[0].vault().revoke(id_of(vault[1]));
   SyncResult result = vault[2].sync->sync();
   EXPECT_EQ(result.rejected.size(), 1u);  // said once …
   EXPECT_EQ(vault[2].sync->sync().state, SyncState::up_to_date);
@@ -334,7 +334,7 @@ TEST(Vaults, OneAppHasSeveralAndAnotherPersonsDeviceMayJoin) {
   EXPECT_EQ(friends.store->retrieve("secret"), std::nullopt);
   EXPECT_EQ(friends_own.store->retrieve("shared"), std::nullopt);
   EXPECT_NE(mine.vault().id(), work.vault().id());
-  mine.vault().remove(mine.vault().find_device("laptop of bob").id);
+  mine.vault().revoke(mine.vault().find_device("laptop of bob").id);
   EXPECT_EQ(friends.sync->sync().error, ErrorCode::revoked);
   EXPECT_EQ(friends_own.sync->sync().state, SyncState::up_to_date);
 }

@@ -75,7 +75,7 @@ TEST(HostileList, AnOldOneIsRefusedForEver) {
   std::vector<Bytes> before = list_of(vault);
   relay::Vault old =
       vault.relay.storage.vault(Membership(vault[0].store->engine()).vault()).value();
-  vault[0].vault().remove(id_of(vault[2]));
+  vault[0].vault().revoke(id_of(vault[2]));
   vault[1].sync->sync();
   ASSERT_EQ(vault[1].vault().epoch(), 1u);
   vault[1].store->store("a", {{"n", 1}});
@@ -286,7 +286,7 @@ TEST(HostileRelayAndDevice, WhatComesAfterTheRemovalIsIgnored) {
   TestVault vault(3);
   vault[2].store->store("before", {{"n", 1}});
   vault.settle();
-  vault[0].vault().remove(id_of(vault[2]));
+  vault[0].vault().revoke(id_of(vault[2]));
   vault[2].store->store("after", {{"n", 2}});
   smuggle(vault, vault[2].sync->prepare_sync_package().at(0));
   vault[0].store->store("mine", {{"n", 3}});
@@ -307,7 +307,7 @@ TEST(HostileRelayAndDevice, WhatComesAfterTheRemovalIsIgnored) {
 TEST(HostileRelayAndDevice, ARemovalThatWasHiddenFromOneIsAFork) {
   TestVault vault(3);
   vault.settle();
-  vault[0].vault().remove(id_of(vault[2]));
+  vault[0].vault().revoke(id_of(vault[2]));
   vault[2].store->store("after", {{"n", 2}});
   smuggle(vault, vault[2].sync->prepare_sync_package().at(0));
   // The second device is shown the old list, and the batch.

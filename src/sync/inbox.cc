@@ -43,19 +43,19 @@ void Inbox::take_page(const wire::LogPage& page, InboxCounts& counts) {
   if (log.chain != page.end_chain) misfit("its chain is another");
   if (log.position == page.head && log.chain != page.chain) misfit("its chain is another");
   note_first_pull(log.position == page.head);
-  close_removed(counts);
+  close_revoked(counts);
   transaction.commit();
 }
 
 // What a device that was taken out wrote behind the place that its removal names does not count.
-bool Inbox::is_after_removal(const base::Id16& device, std::uint64_t position) const {
+bool Inbox::is_after_revocation(const base::Id16& device, std::uint64_t position) const {
   const wire::EnrolledDevice* author = membership_.control().device(device);
   return author && author->revoked && position > author->revoked->through.position;
 }
 
 // Once all that counts of a device that was taken out is here, nobody waits for more of it: some
 // change sets may build on what it handed over past the relay, and what never came to the log.
-void Inbox::close_removed(InboxCounts& counts) {
+void Inbox::close_revoked(InboxCounts& counts) {
   for (const auto& [id, device] : membership_.control().devices()) {
     if (!device.revoked || id == engine_.identity().id || engine_.is_closed(id)) continue;
     if (membership_.log()->position < device.revoked->through.position) continue;
@@ -101,7 +101,7 @@ void Inbox::take_next(ByteView batch, InboxCounts& counts) {
   Told about;
   if (header.device == engine_.identity().id) {
     about = take_own(header, batch, counts);
-  } else if (is_after_removal(header.device, membership_.log()->position + 1)) {
+  } else if (is_after_revocation(header.device, membership_.log()->position + 1)) {
     counts.rejected.push_back("batch " + std::to_string(membership_.log()->position + 1) +
                               ": it is by '" + membership_.device_name(header.device).name +
                               "', which was taken out of the vault before it, and is ignored. Do "
@@ -196,7 +196,7 @@ void Inbox::advance(const base::Id16& device, ByteView batch, const std::string&
   Acknowledgements(engine_, membership_).note(log.position, device, told.last, told.acknowledged);
   set_device_leaf(engine_, device, leaf);
   membership_.set_log(log);
-  membership_.check_removals(log);
+  membership_.check_revocations(log);
   const std::optional<LogPosition>& anchor = membership_.anchor();
   if (anchor && anchor->position == log.position && anchor->chain != log.chain) {
     throw Error(
@@ -269,7 +269,7 @@ void Inbox::retry_held(InboxCounts& counts) {
     }
     try {
       OpenedBatch opened = open_batch(body, membership_);
-      if (!is_after_removal(opened.header.device, static_cast<std::uint64_t>(position))) {
+      if (!is_after_revocation(opened.header.device, static_cast<std::uint64_t>(position))) {
         check_views(opened.content, static_cast<std::uint64_t>(position));
         apply(opened, counts);
         note_seen(opened.header.device, opened.content.sealed_ms);

@@ -32,8 +32,8 @@ class Inbox {
 
  private:
   void note_first_pull(bool complete);
-  void close_removed(InboxCounts& counts);
-  bool is_after_removal(const base::Id16& device, std::uint64_t position) const;
+  void close_revoked(InboxCounts& counts);
+  bool is_after_revocation(const base::Id16& device, std::uint64_t position) const;
   void note_seen(const base::Id16& device, std::uint64_t sealed_ms);
   void take_next(ByteView batch, InboxCounts& counts);
   // A batch's place in the log, and what it tells of its author.

@@ -95,7 +95,7 @@ void enter(store::Engine& engine, const RelayClient& client, const Welcome& welc
   Membership membership(engine);
   require_no_vault(membership);
   for (const Bytes& record : list.records) membership.append_control(record);
-  membership.require_not_removed();
+  membership.require_not_revoked();
   // What was told, where nothing newer came boxed in the list.
   if (!membership.has_epoch_key(welcome.epoch)) {
     membership.set_epoch_key(welcome.epoch, welcome.key.view());

@@ -67,13 +67,13 @@ void Membership::require() const {
   }
 }
 
-bool Membership::is_removed() const {
+bool Membership::is_revoked() const {
   const wire::EnrolledDevice* self = control_.device(engine_.identity().id);
   return self && self->revoked;
 }
 
-void Membership::require_not_removed() const {
-  if (!is_removed()) return;
+void Membership::require_not_revoked() const {
+  if (!is_revoked()) return;
   const wire::EnrolledDevice& self = *control_.device(engine_.identity().id);
   const auto& by = self.revoked->by;
   std::string who = by == control_.recovery().sign || control_.was_recovery_key(by)
@@ -202,7 +202,7 @@ void Membership::check_against_log(const wire::ControlRecord& record) const {
   }
 }
 
-void Membership::check_removals(const LogPosition& log) const {
+void Membership::check_revocations(const LogPosition& log) const {
   for (const auto& [id, device] : control_.devices()) {
     if (!device.revoked || device.revoked->through.position != log.position) continue;
     if (device.revoked->through == log) continue;

@@ -24,8 +24,8 @@ class Membership {
   const base::Hash32& vault() const { return control_.vault(); }
 
   // Whether this device was taken out of the vault; and throws Error(revoked) where it was.
-  bool is_removed() const;
-  void require_not_removed() const;
+  bool is_revoked() const;
+  void require_not_revoked() const;
 
   // Verifies and keeps the next record of the device list, with the key that it may bring. Throws
   // as ControlState::append, and Error(fork) where the record does not fit the log that is here.
@@ -39,7 +39,7 @@ class Membership {
   void require_current_key() const;
   // Where the removal of a device names this very place of the log: throws Error(fork) where
   // another history leads to it.
-  void check_removals(const LogPosition& log) const;
+  void check_revocations(const LogPosition& log) const;
 
   const std::optional<LogPosition>& log() const {
     return log_;

@@ -58,9 +58,9 @@ TEST(Recovery, OpensTheVaultAfterAnyNumberOfChangesOfTheKey) {
     // It is alone now, and says that nobody else has confirmed what the relay showed it.
     std::vector<Device> devices = fresh.vault().devices();
     ASSERT_EQ(devices.size(), 3u);
-    EXPECT_EQ(devices[0].state, Device::State::removed);
-    EXPECT_EQ(devices[0].removed_by, "the recovery code");
-    EXPECT_EQ(devices[1].state, Device::State::removed);
+    EXPECT_EQ(devices[0].state, Device::State::revoked);
+    EXPECT_EQ(devices[0].revoked_by, "the recovery code");
+    EXPECT_EQ(devices[1].state, Device::State::revoked);
     EXPECT_EQ(devices[2].state, Device::State::unconfirmed);
     EXPECT_TRUE(devices[2].by_recovery);
     EXPECT_EQ(devices[2].name, "new phone");

@@ -70,7 +70,7 @@ void start_epoch(store::Engine& engine) {
   });
 }
 
-void remove_device(store::Engine& engine, const base::Id16& device) {
+void revoke_device(store::Engine& engine, const base::Id16& device) {
   if (device == engine.identity().id) {
     throw Error(ErrorCode::invalid_argument, "a device is taken out by another one: do it there");
   }

@@ -10,7 +10,7 @@ namespace holdfast::sync {
 using KeepCode = std::function<void(const std::string& code)>;
 
 void start_epoch(store::Engine& engine);
-void remove_device(store::Engine& engine, const base::Id16& device);
+void revoke_device(store::Engine& engine, const base::Id16& device);
 void replace_recovery(store::Engine& engine, const KeepCode& keep);
 void recover(store::Engine& engine, const std::string& code, const std::string& relay,
              const DeviceLabel& name, const KeepCode& keep);

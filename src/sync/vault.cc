@@ -51,7 +51,7 @@ const char* device_state_name(Device::State state) noexcept {
   switch (state) {
     case Device::State::active: return "active";
     case Device::State::unconfirmed: return "unconfirmed";
-    case Device::State::removed: return "removed";
+    case Device::State::revoked: return "revoked";
   }
   return "unknown";
 }
@@ -181,8 +181,8 @@ std::vector<Device> Vault::devices() const {
     device.last_seen_ms =
         device.this_device ? engine.environment().clock->now_ms() : heard_of(engine, id).last_ms;
     if (enrolled.revoked) {
-      device.state = Device::State::removed;
-      device.removed_by = author(membership, enrolled.revoked->by);
+      device.state = Device::State::revoked;
+      device.revoked_by = author(membership, enrolled.revoked->by);
     } else if (device.by_recovery && !others_sent) {
       device.state = Device::State::unconfirmed;
     }
@@ -200,7 +200,7 @@ Device Vault::find_device(const std::string& name) const {
   constexpr std::size_t kLeastDigits = 8;
   std::optional<Device> found;
   for (Device& device : devices()) {
-    if (device.state == Device::State::removed) continue;
+    if (device.state == Device::State::revoked) continue;
     bool by_id = name.size() >= kLeastDigits && base::to_hex(device.id).starts_with(name);
     if (device.name != name && !by_id) continue;
     if (found) {
@@ -228,8 +228,8 @@ void Vault::rename(const std::array<std::uint8_t, 16>& device, const DeviceLabel
   });
 }
 
-void Vault::remove(const std::array<std::uint8_t, 16>& device) {
-  sync::remove_device(store_->engine(), device);
+void Vault::revoke(const std::array<std::uint8_t, 16>& device) {
+  sync::revoke_device(store_->engine(), device);
 }
 
 void Vault::rotate_key() { sync::start_epoch(store_->engine()); }
