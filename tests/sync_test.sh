@@ -18,7 +18,8 @@ expect 1 holdfast device join - --name third --db c.hf --key-file key-b <ticket
 expect_err "spent"
 expect 0 a sync
 expect 0 a device ls --json
-expect_out '[{"name":"laptop-name","this_device":true},{"name":"phone-name","this_device":false}]'
+jq -e 'map([.name, .this_device, .state]) == [["laptop-name", true, "active"], ["phone-name", false, "active"]]' out >/dev/null ||
+  fail "devices: $(cat out)"
 for strategy in timestamp priority merge user_choice; do
   expect 0 a policy set "$strategy" '$' "$strategy"
   expect 0 a put record '{"canary-field":"base","tags":["x"]}' -c "$strategy"

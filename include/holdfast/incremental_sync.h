@@ -65,7 +65,8 @@ class IncrementalSync {
   void cancel() { cancelled_ = true; }
 
   // Seals what has changed and returns all batches that are not delivered yet; the same bytes again
-  // until mark_delivered, or a relay, confirms them. Throws Error(no_vault).
+  // until mark_delivered, or a relay, confirms them. Throws Error(no_vault, revoked), protocol
+  // (this device was not given the vault's key).
   SyncPackage prepare_sync_package();
   void mark_delivered(const SyncPackage& package);
   // Takes a package of another device of the vault; an empty one, too, and one taken before.

@@ -29,7 +29,7 @@ struct Device {
     active,
     unconfirmed,  // came in by the recovery code, and no other device has synced with it yet: a
                   // relay that showed it an older vault would not have been noticed
-    revoked,       // was taken out
+    revoked,      // was taken out
   };
   std::array<std::uint8_t, 16> id{};
   std::string name;

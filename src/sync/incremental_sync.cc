@@ -108,6 +108,8 @@ SyncPackage IncrementalSync::prepare_sync_package() {
   std::lock_guard running(engine.sync_mutex());
   sync::Membership membership(engine);
   membership.require();
+  membership.require_not_revoked();
+  membership.require_current_key();
   sync::Outbox outbox(engine, membership);
   outbox.seal();
   SyncPackage package;

@@ -29,6 +29,12 @@ Session::Session(store::Engine& engine, const std::string& relay_url, base::Rand
       push_bytes_(kPushBytes) {
   membership_.require();
   client_.set_vault(membership_.vault());
+  try {
+    membership_.require_not_revoked();  // nothing that a relay says would change it
+  } catch (const Error& error) {
+    failure_ = error;
+    phase_ = Phase::done;
+  }
 }
 
 Session::Next Session::next() {

@@ -25,6 +25,11 @@ struct FakeRelay {
 
   base::HttpResponse perform(const base::HttpRequest& request) {
     ++requests;
+    if (capture) {
+      for (const std::string& text : {request.method, request.url, request.token}) {
+        wire_bytes.insert(wire_bytes.end(), text.begin(), text.end());
+      }
+    }
     wire_bytes.insert(wire_bytes.end(), request.body.begin(), request.body.end());
     if (before && before(request)) return {0, {}, 0, "cut before it arrived"};
     if (down) return {0, {}, 0, "connection refused"};
@@ -45,6 +50,7 @@ struct FakeRelay {
   std::function<bool(const base::HttpRequest&)> before;  // true: the request is lost
   std::function<void(const base::HttpRequest&, base::HttpResponse&)> after;
   Bytes wire_bytes;
+  bool capture = false;  // what is around the bodies, too
   int requests = 0;
 };
 
