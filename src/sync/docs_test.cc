@@ -11,6 +11,7 @@
 #include "src/model/change_codec.h"
 #include "src/store/header.h"
 #include "src/sync/outbox.h"
+#include "src/sync/pairing.h"
 #include "src/sync/test_vault.h"
 
 namespace holdfast::sync {
@@ -131,6 +132,16 @@ TEST(Docs, BatchLeafAndChain) {
                      row("chain[0]", start) + row("chain[1]", wire::chain_next(start, 1, leaf));
   expect_in("formats.md", text);
   EXPECT_EQ(open_batch(batch, membership).changes.at(0).ops.at(0).value, "Hi");
+}
+
+TEST(Docs, PairingCode) {
+  PairingCode code;
+  code.place = base::to_bytes(base::view("7KQ2"));
+  code.secret = crypto::Secret(base::view("M4X9PT"));
+  base::Hash32 slot =
+      base::sha256({base::view("holdfast pairing slot v1"), code.place, ByteView(Bytes{1, 1})});
+  expect_in("formats.md", fmt::format("{:<14}{}\n", "code", to_text(code)) +
+                              row("offer in", ByteView(slot).first(16)));
 }
 
 TEST(Docs, Protocol) {

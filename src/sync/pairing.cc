@@ -21,9 +21,9 @@ constexpr int kPlaces = 20;  // tried until one is free
 
 // The messages, each in a slot of its own, one of each kind a try.
 enum class Message : std::uint8_t {
-  offer = 1,    // of the inviter: the run's id and its share
+  offer = 1,    // of the inviter: the run's id, its share, and a promise what its nonce will be
   answer = 2,   // of the joiner: its share, proof that it knows the code, and who it is
-  verdict = 3,  // of the inviter: whether it does, and then proof that the inviter knows it, too
+  verdict = 3,  // of the inviter: whether it does, and then proof that it knows it, too; its nonce
   outcome = 4,  // of the inviter: the vault, where its user agreed
 };
 
@@ -100,6 +100,7 @@ class Mailbox {
 struct Agreed {
   int round = 0;
   crypto::CpaceKeys keys;
+  base::Hash32 nonce{};  // of the inviter
   PairingHello hello;
 };
 
@@ -107,10 +108,25 @@ crypto::Secret key_for(const crypto::CpaceKeys& keys, std::string_view context) 
   return crypto::hkdf_sha256(keys.session_key.view(), {}, base::view(context), 32);
 }
 
-// Eight digits that follow from the agreed key and from whom it lets in.
+base::Hash32 promise_of(const base::Hash32& nonce) {
+  return base::sha256({base::view("holdfast pairing promise v1"), nonce});
+}
+
+// What the inviter says in the open beside its share.
+Bytes said_by_inviter(const base::Hash32& promise) {
+  base::Writer out;
+  out.raw(base::view(kInviter));
+  out.raw(promise);
+  return out.take();
+}
+
+// Eight digits that follow from the agreed key, from whom it lets in, and from a nonce that the
+// inviter promised before it saw the answer and shows after it: so that somebody in between, who
+// knows the code, cannot choose keys until both sides' digits are the same.
 std::string fingerprint(const Agreed& agreed) {
   base::Writer info;
   info.raw(base::view("holdfast pairing fingerprint v1"));
+  info.raw(agreed.nonce);
   info.raw(agreed.hello.sign);
   info.raw(agreed.hello.box);
   crypto::Secret bits =
@@ -227,9 +243,11 @@ class Inviter {
     auto session = random().array<16>();
     run_.emplace(Cpace::Role::initiator, code_.secret.view(), base::view(kChannel), session,
                  random());
+    random().fill(nonce_);
     base::Writer out = new_message();
     out.raw(session);
     out.raw(run_->share());
+    out.raw(promise_of(nonce_));
     return box_.put(Message::offer, round, out.bytes());
   }
 
@@ -239,10 +257,14 @@ class Inviter {
       std::optional<Agreed> agreed = judge(box_.wait(Message::answer, round));
       base::Writer verdict = new_message();
       verdict.u8(agreed.has_value());
-      if (agreed) verdict.raw(agreed->keys.own_tag.view());
+      if (agreed) {
+        verdict.raw(agreed->keys.own_tag.view());
+        verdict.raw(nonce_);
+      }
       box_.put(Message::verdict, round, verdict.bytes());
       if (!agreed) continue;
       agreed->round = round;
+      agreed->nonce = nonce_;
       return std::move(*agreed);
     }
     throw Error(ErrorCode::refused,
@@ -256,7 +278,7 @@ class Inviter {
       base::Reader in = message(answer);
       auto share = in.array<32>();
       ByteView tag = in.raw(64);
-      auto keys = run_->finish(share, base::view(kInviter), base::view(kJoiner));
+      auto keys = run_->finish(share, said_by_inviter(promise_of(nonce_)), base::view(kJoiner));
       if (!keys || !crypto::equal(keys->peer_tag.view(), tag)) return std::nullopt;
       Agreed agreed;
       agreed.hello = open_hello(in.rest(), *keys);
@@ -298,7 +320,8 @@ class Inviter {
   Welcome welcome_;
   Mailbox box_;
   PairingCode code_;
-  std::optional<Cpace> run_;
+  std::optional<Cpace> run_;  // of the try in hand
+  base::Hash32 nonce_{};      // likewise
 };
 
 // ---- The device that wants in
@@ -347,18 +370,19 @@ class Joiner {
       base::Reader in = message(offer);
       auto session = in.array<16>();
       auto share = in.array<32>();
+      auto promise = in.array<32>();
       in.expect_end();
       Cpace run(Cpace::Role::responder, code_.secret.view(), base::view(kChannel), session,
                 *engine_.environment().random);
-      auto keys = run.finish(share, base::view(kJoiner), base::view(kInviter));
+      auto keys = run.finish(share, base::view(kJoiner), said_by_inviter(promise));
       if (!keys) throw Error(ErrorCode::protocol, "the offer that the relay holds is no offer");
       base::Writer answer = new_message();
       answer.raw(run.share());
       answer.raw(keys->own_tag.view());
       answer.raw(seal_hello(hello_, *keys, *engine_.environment().random));
       if (!box_.put(Message::answer, round, answer.bytes())) continue;
-      check_verdict(box_.wait(Message::verdict, round), *keys, round);
       Agreed agreed;
+      agreed.nonce = check_verdict(box_.wait(Message::verdict, round), *keys, promise, round);
       agreed.round = round;
       agreed.keys = std::move(*keys);
       agreed.hello = hello_;
@@ -383,7 +407,9 @@ class Joiner {
                 "the relay, and that 'device invite' still runs there");
   }
 
-  static void check_verdict(ByteView verdict, const crypto::CpaceKeys& keys, int round) {
+  // Returns the inviter's nonce.
+  static base::Hash32 check_verdict(ByteView verdict, const crypto::CpaceKeys& keys,
+                                    const base::Hash32& promise, int round) {
     base::Reader in = message(verdict);
     if (in.u8() == 0) {
       int left = kPairingTries - round;
@@ -393,12 +419,14 @@ class Joiner {
                                 : std::string("it is void now. Start again there")));
     }
     ByteView tag = in.raw(64);
+    auto nonce = in.array<32>();
     in.expect_end();
-    if (!crypto::equal(keys.peer_tag.view(), tag)) {
+    if (!crypto::equal(keys.peer_tag.view(), tag) || promise_of(nonce) != promise) {
       throw Error(ErrorCode::protocol,
                   "somebody answered who does not know the code: nothing was taken. Do not trust "
                   "this relay");
     }
+    return nonce;
   }
 
   void enter_as_device(const Welcome& welcome) {

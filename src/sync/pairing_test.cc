@@ -268,6 +268,61 @@ TEST(Pairing, AScannedCodeNamesTheVault) {
                   }});
 }
 
+// Somebody in between who knows the code: pairs with each side, and the digits tell.
+TEST(Pairing, WhoKnowsTheCodeAndStandsInBetweenShowsInTheDigits) {
+  PairingScene victim(1, 1), evil(1, 5);
+  TestDevice intruder(victim.vault.relay, 400);
+  victim.take_turns(intruder);
+  std::string honest_digits, shown_to_intruder;
+  victim.answer = false;  // the user compares, and says no
+  victim.turns.run(
+      {[&] {
+         EXPECT_EQ(code_of([&] { victim.vault[0].vault().invite(victim.inviting()); }),
+                   ErrorCode::refused);
+       },
+       [&] {
+         while (victim.shown.empty()) victim.turns.yield();
+         JoinOptions options;
+         options.relay = kRelayUrl;
+         options.show_fingerprint = [&](const std::string& digits) { shown_to_intruder = digits; };
+         EXPECT_EQ(code_of([&] { intruder.vault().join(victim.shown, "phone", options); }),
+                   ErrorCode::refused);
+       }});
+  evil.turns.run(
+      {[&] { evil.vault[0].vault().invite(evil.inviting()); }, [&] { evil.join_when_shown(); }});
+  EXPECT_EQ(victim.asked.fingerprint, shown_to_intruder);
+  EXPECT_NE(victim.asked.fingerprint, evil.fingerprint);
+}
+
+// A nonce that was not promised, or a promise that was not the inviter's, ends in a refusal.
+TEST(Pairing, TheInvitersNonceIsTheOneItPromised) {
+  for (int message : {1, 3}) {
+    PairingScene scene;
+    int puts = 0;
+    scene.vault.relay.before = [&](const base::HttpRequest& request) {
+      if (is_mail(request, "PUT") && ++puts == message) {
+        const_cast<Bytes&>(request.body).back() ^= 1;  // the promise, or the nonce
+      }
+      return false;
+    };
+    std::atomic<bool> stop = false;
+    InviteOptions options = scene.inviting();
+    options.cancelled = &stop;
+    scene.turns.run({[&] {
+                       try {
+                         scene.vault[0].vault().invite(options);
+                       } catch (const Error&) {
+                       }
+                     },
+                     [&] {
+                       ErrorCode code = code_of([&] { scene.join_when_shown(); });
+                       EXPECT_EQ(code, message == 1 ? ErrorCode::refused : ErrorCode::protocol);
+                       stop = true;
+                     }});
+    EXPECT_TRUE(scene.fingerprint.empty());
+  }
+}
+
 TEST(Pairing, AChangeOfTheKeyMeanwhileIsCarriedAlong) {
   PairingScene scene(2);
   scene.vault.settle();
