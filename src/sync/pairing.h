@@ -27,13 +27,6 @@ bool is_scanned_code(const std::string& text);
 // As a person types it, or as it was scanned. Throws Error(malformed).
 PairingCode parse_pairing_code(const std::string& text);
 
-// Who wants in. Sealed to the inviter under the key that both agreed on.
-struct PairingHello {
-  base::Hash32 sign{};
-  base::Hash32 box{};
-  DeviceLabel name;
-};
-
 Device pair_as_inviter(store::Engine& engine, const InviteOptions& options);
 void pair_as_joiner(store::Engine& engine, const PairingCode& code, const std::string& relay,
                     const DeviceLabel& name, const JoinOptions& options);
