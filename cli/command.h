@@ -33,6 +33,9 @@ class UsageError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Errors in what was given on the command line are usage errors.
+void check_usage(const std::function<void()>& check);
+
 // input.cc
 // The key from --key-file, --passphrase-file, HOLDFAST_PASSPHRASE, or a prompt (asked twice for a
 // new store).
@@ -54,7 +57,9 @@ struct Wiped {
 Wiped read_new_password(const std::string& file);
 UserKey read_new_passphrase(const std::string& file);
 Wiped read_recovery_code(const std::string& file);
-// Asks on the terminal for y or n; false on anything but yes, and where the flag is set meanwhile.
+// Throws UsageError, with `otherwise` for advice, where there is no terminal to ask on.
+void require_terminal(const char* otherwise);
+// Asks on the terminal until the answer is yes or no; no where the flag is set meanwhile.
 bool ask_yes(const std::string& question, const std::atomic<bool>* interrupted);
 std::vector<UserKey> read_fernet_keys(const std::string& file);  // one a line
 std::string store_path(const Context& context);                  // of --db or HOLDFAST_DB

@@ -14,7 +14,7 @@ namespace {
 using nlohmann::json;
 
 struct Arguments {
-  std::string code, name, new_name, kind, relay;
+  std::string code, name, new_name, kind, relay, recovery_out;
   bool ticket = false, qr = false, yes = false, all = false;
 };
 
@@ -47,7 +47,8 @@ void print_device(const Device& device) {
   if (device.state == Device::State::revoked) {
     line += ", revoked by " + printable(device.revoked_by);
   } else if (!device.this_device) {
-    line += ", last seen " + time_text(device.last_seen_ms);
+    line += device.last_seen_ms == 0 ? ", has sent nothing yet"
+                                     : ", last sent something " + time_text(device.last_seen_ms);
   }
   if (device.state == Device::State::unconfirmed) {
     line += ", not yet confirmed by another device";
@@ -71,7 +72,7 @@ int invite_by_ticket(const Context& context) {
   auto store = open_store(context);
   std::string ticket = Vault(*store).invite_ticket();
   note(context, "One device may join with this within an hour. Whoever has it can read the vault:");
-  print_line(ticket);
+  print_line(context.json ? json_text({{"code", ticket}}) : ticket);
   return kDone;
 }
 
@@ -86,6 +87,8 @@ void show_code(const Context& context, const std::string& code, bool qr, const s
 
 int invite(const Context& context, const Arguments& args) {
   if (args.ticket) return invite_by_ticket(context);
+  if (!args.yes)
+    require_terminal("there is no terminal to confirm on: give --yes, or use --ticket");
   auto store = open_store(context);
   Vault vault(*store);
   std::string relay = vault.relay().value_or("");
@@ -97,10 +100,12 @@ int invite(const Context& context, const Arguments& args) {
   options.confirm = [&](const PairingPeer& peer) {
     std::string who = "'" + printable(peer.name) + "'";
     if (!peer.kind.empty()) who += " (" + printable(peer.kind) + ")";
-    if (args.yes) {
-      note(context, who + " joins; it shows " + peer.fingerprint);
-      return true;
+    if (context.json) {
+      print_line(json_text({{"name", peer.name}, {"fingerprint", peer.fingerprint}}));
+    } else if (args.yes) {  // with --quiet, too: it is there to be compared
+      std::fprintf(stderr, "%s joins; it shows %s\n", who.c_str(), peer.fingerprint.c_str());
     }
+    if (args.yes) return true;
     return ask_yes("Let " + who + " in? It must show " + peer.fingerprint, interrupt.flag());
   };
   Device joined = vault.invite(options);
@@ -113,17 +118,22 @@ int invite(const Context& context, const Arguments& args) {
 }
 
 int join(const Context& context, const Arguments& args) {
-  std::string code = args.code == "-" ? read_standard_input(4096) : args.code;
+  Wiped given{args.code == "-" ? read_standard_input(4096) : args.code};
+  std::string& code = given.text;
   while (!code.empty() && std::isspace(static_cast<unsigned char>(code.back()))) code.pop_back();
-  auto store = open_store(context, StoreOptions::Open::or_create);
   Interrupt interrupt;
   JoinOptions options;
   options.relay = args.relay;
   options.cancelled = interrupt.flag();
   options.show_fingerprint = [&](const std::string& digits) {
-    note(context, "The other device must show " + digits + ". Confirm there.");
+    // With --quiet, too: it is there to be compared.
+    std::fprintf(stderr, "The other device must show %s. Confirm there.\n", digits.c_str());
   };
-  Vault(*store).join(code, {args.name, args.kind}, options);
+  check_usage([&] { Vault::check_join(code, {args.name, args.kind}, options); });
+  auto store = open_store(context, StoreOptions::Open::or_create);
+  Vault vault(*store);
+  vault.join(code, {args.name, args.kind}, options);
+  if (context.json) print_line(json_text({{"vault", vault.id()}}));
   note(context, "This device is in the vault now. 'holdfast sync' fetches its records.");
   return kDone;
 }
@@ -131,22 +141,34 @@ int join(const Context& context, const Arguments& args) {
 int rename(const Context& context, const Arguments& args) {
   auto store = open_store(context);
   Vault vault(*store);
+  vault.refresh();
   Device device = vault.find_device(args.name);
   vault.rename(device.id, {args.new_name, args.kind.empty() ? device.kind : args.kind});
+  if (context.json) print_line(json_text(to_json(vault.find_device(hex(device.id)))));
   return kDone;
 }
 
 int revoke(const Context& context, const Arguments& args) {
   auto store = open_store(context);
   Vault vault(*store);
+  vault.refresh();  // it may have come in just now
   Device device = vault.find_device(args.name);
   Interrupt interrupt;
   std::string who = "'" + printable(device.name) + "'";
+  if (!args.yes) require_terminal("there is no terminal to ask on: give --yes");
   if (!args.yes && !ask_yes("Take " + who + " out of the vault, for good?", interrupt.flag())) {
     note(context, "Nothing was changed.");
     return kFailed;
   }
-  vault.revoke(device.id);
+  vault.revoke(device.id, [&](const std::string& code) {
+    note(context, who + " replaced the vault's recovery code and may know it: here is a new one.");
+    hand_out_code(context, code, args.recovery_out, "It counts once this command has succeeded.");
+  });
+  if (context.json) {
+    for (const Device& out : vault.devices()) {
+      if (out.id == device.id) print_line(json_text(to_json(out)));
+    }
+  }
   note(context, who +
                     " is out: it gets nothing new. What it has it keeps. 'holdfast sync' seals "
                     "what you have under the vault's new key.");
@@ -174,7 +196,7 @@ void add_device_commands(CLI::App& app, Context& context) {
     return command;
   };
 
-  CLI::App* command = add("ls", "list them", "ls --db notes.hf",
+  CLI::App* command = add("ls", "list them, as of the last sync", "ls --db notes.hf",
                           [](const Context& c, const Arguments& a) { return list(c, a.all); });
   command->add_flag("--all", args->all, "those that were revoked, too");
 
@@ -205,6 +227,8 @@ void add_device_commands(CLI::App& app, Context& context) {
                 "revoke 'old phone' --db notes.hf", revoke);
   command->add_option("NAME", args->name, "its name, or the first 8 digits of its id")->required();
   command->add_flag("--yes", args->yes, "do not ask");
+  command->add_option("--recovery-out", args->recovery_out,
+                      "where a new recovery code goes, if the device may know the old one");
 }
 
 }  // namespace holdfast::cli

@@ -77,7 +77,7 @@ namespace {
 Wiped read_secret(const std::string& file, const char* variable, bool is_new, const char* otherwise,
                   const char* question = "Passphrase") {
   if (!file.empty()) {
-    Wiped secret{read_file(file, kMaxSecretFile, "passphrase file")};
+    Wiped secret{read_file(file, kMaxSecretFile, "secret's file")};
     if (secret.text.ends_with('\n')) secret.text.pop_back();
     return secret;
   }
@@ -108,22 +108,45 @@ Wiped read_recovery_code(const std::string& file) {
                      "The vault's recovery code");
 }
 
+void check_usage(const std::function<void()>& check) {
+  try {
+    check();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::invalid_argument && error.code() != ErrorCode::malformed) throw;
+    throw UsageError(error.what());
+  }
+}
+
+void require_terminal(const char* otherwise) {
+  FILE* terminal = std::fopen("/dev/tty", "r+");
+  if (!terminal) throw UsageError(otherwise);
+  std::fclose(terminal);
+}
+
 bool ask_yes(const std::string& question, const std::atomic<bool>* interrupted) {
   FILE* terminal = std::fopen("/dev/tty", "r+");
-  if (!terminal)
-    throw UsageError("there is no terminal to ask on: compare elsewhere and give --yes");
-  std::fprintf(terminal, "%s [y/N] ", question.c_str());
-  std::fflush(terminal);
-  std::string line;
-  pollfd ready{fileno(terminal), POLLIN, 0};
-  while (!*interrupted) {
-    if (::poll(&ready, 1, 200) <= 0) continue;
+  if (!terminal) throw UsageError("there is no terminal to ask on: give --yes");
+  bool yes = false;
+  for (bool answered = false; !answered && !*interrupted;) {
+    std::fprintf(terminal, "%s [y/n] ", question.c_str());
+    std::fflush(terminal);
+    std::string line;
+    pollfd ready{fileno(terminal), POLLIN, 0};
     char letter = 0;
-    if (::read(ready.fd, &letter, 1) <= 0 || letter == '\n' || line.size() > 10) break;
-    line += letter;
+    while (!*interrupted && letter != '\n') {
+      if (::poll(&ready, 1, 200) <= 0) continue;
+      if (::read(ready.fd, &letter, 1) <= 0) {
+        answered = true;  // the terminal is gone
+        break;
+      }
+      if (letter != '\n' && line.size() < 10) line += letter;
+    }
+    yes = strcasecmp(line.c_str(), "y") == 0 || strcasecmp(line.c_str(), "yes") == 0;
+    answered = answered || yes || strcasecmp(line.c_str(), "n") == 0 ||
+               strcasecmp(line.c_str(), "no") == 0;
   }
   std::fclose(terminal);
-  return !*interrupted && (line == "y" || line == "Y" || line == "yes");
+  return yes && !*interrupted;
 }
 
 UserKey read_new_passphrase(const std::string& file) {

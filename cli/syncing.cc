@@ -45,6 +45,7 @@ int sync(const Context& context) {
   }
   for (const std::string& reason : result.rejected)
     note(context, "not taken: " + printable(reason));
+  for (const std::string& notice : result.notices) note(context, printable(notice));
   if (context.json) {
     json out = {{"state", sync_state_name(result.state)},
                 {"applied", result.applied},
@@ -53,6 +54,7 @@ int sync(const Context& context) {
                 {"sync_duration_ms", result.duration_ms},
                 {"waiting", result.waiting},
                 {"rejected", result.rejected},
+                {"notices", result.notices},
                 {"error", result.error ? json(error_code_name(*result.error)) : json(nullptr)},
                 {"message", result.message}};
     print_line(json_text(out));
@@ -80,8 +82,10 @@ int status(const Context& context) {
   SyncMetadata at = syncing.states().metadata();
   std::size_t pending = ConflictResolver(*store).count_pending();
   json devices = json::array();
+  bool revoked = false;  // this very device
   if (vault.exists()) {
     for (const Device& device : vault.devices()) {
+      revoked = revoked || (device.this_device && device.state == Device::State::revoked);
       if (device.state == Device::State::revoked) continue;
       devices.push_back({{"name", device.name}, {"this_device", device.this_device}});
     }
@@ -99,6 +103,7 @@ int status(const Context& context) {
                 {"error_message", at.error_message},
                 {"network_type", at.network_type},
                 {"devices", devices},
+                {"revoked", revoked},
                 {"relay", relay ? json(*relay) : json(nullptr)}};
     print_line(json_text(out));
   } else {
@@ -107,7 +112,8 @@ int status(const Context& context) {
     print_line(fmt::format("to send    {} change sets", items));
     print_line(
         fmt::format("conflicts  {} pending, {} resolved here", pending, at.conflicts_resolved));
-    print_line(fmt::format("devices    {}", devices.size()));
+    print_line(fmt::format("devices    {}{}", devices.size(),
+                           revoked ? "; this one was taken out of the vault" : ""));
     print_line(fmt::format("relay      {}", relay.value_or("none chosen")));
     if (!at.error_message.empty()) print_line("last error " + printable(at.error_message));
   }

@@ -22,18 +22,23 @@ int show(const Context& context, const Arguments&) {
   if (context.json) {
     print_line(json_text({{"id", vault.id()},
                           {"epoch", vault.epoch()},
+                          {"recovery_set_by", vault.recovery_set_by()},
                           {"relay", relay ? json(*relay) : json(nullptr)}}));
     return kDone;
   }
   print_line("id      " + vault.id());
   print_line(fmt::format("key     changed {} times", vault.epoch()));
   print_line("relay   " + relay.value_or("none chosen"));
+  std::string by = vault.recovery_set_by();
+  if (!by.empty()) print_line("code    replaced on " + printable(by));
   return kDone;
 }
 
 int rotate(const Context& context, const Arguments&) {
   auto store = open_store(context);
-  Vault(*store).rotate_key();
+  Vault vault(*store);
+  vault.rotate_key();
+  if (context.json) print_line(json_text({{"epoch", vault.epoch()}}));
   note(context,
        "From now on the vault seals under a new key. Unspent tickets are void; every device gets "
        "the key with its next sync.");
@@ -51,6 +56,7 @@ int replace_code(const Context& context, const Arguments& args) {
 
 int recover(const Context& context, const Arguments& args) {
   Wiped code = read_recovery_code(args.code_file);
+  check_usage([&] { Vault::check_recover(code.text, args.relay, {args.name, args.kind}); });
   auto store = open_store(context, StoreOptions::Open::or_create);
   Vault(*store).recover(code.text, args.relay, {args.name, args.kind},
                         [&](const std::string& next) {

@@ -45,7 +45,8 @@ struct Signer {
   Bytes genesis() const {
     wire::ControlRecord record;
     record.device_sign = record.signer = record.recovery.sign = pk;
-    record.epoch.boxes.push_back({{}, Bytes(80, 1)});
+    record.device_box = record.recovery.box = {9};  // a point to which something can be boxed
+    record.epoch.boxes.push_back({record.device_box, Bytes(wire::kKeyBox, 1)});
     record.recovery.proof = sign(wire::kSignRecovery, {}, wire::proof_message(record));
     record.signature = sign(wire::kSignControl, {}, wire::encode_unsigned(record));
     return wire::encode(record);

@@ -15,6 +15,9 @@ constexpr std::int64_t kSessionMs = 15 * 60 * 1000;
 constexpr std::int64_t kMailMs = 60 * 60 * 1000;
 constexpr std::size_t kCachedVaults = 1000;
 constexpr std::size_t kMaxControlRecords = 10'000;
+constexpr std::size_t kKeptForRevoking = 500;
+constexpr std::int64_t kFreezeMs = 30'000;
+constexpr const char* kFrozen = "the vault is being changed: try again a little later";
 constexpr std::uint8_t kChallengeLabel = 1;
 constexpr std::uint8_t kSessionLabel = 2;
 
@@ -135,7 +138,7 @@ Response Service::create_vault(ByteView body) {
   Vault vault;
   storage_.transaction([&] {
     // Whoever holds the key has signed for this vault: nobody else's can be found by it.
-    if (state.recovery_is_proved()) {
+    if (state.recovery_is_proved(state.recovery().sign)) {
       storage_.set_vault_of_recovery(state.recovery().sign, state.vault());
     }
     if (auto known = storage_.vault(state.vault())) {
@@ -262,6 +265,7 @@ Response Service::push(const Session& session, ByteView body) {
   std::vector<Bytes> batches = wire::decode_list(body);
   const wire::ControlState& state = control_state(session.vault);
   Id16 device = wire::device_id_of(session.signer);
+  if (is_frozen(session.vault, device)) return say(503, kFrozen);
   wire::PushAnswer out;
   storage_.transaction([&] {
     Vault vault = storage_.vault(session.vault).value();
@@ -324,33 +328,72 @@ Response Service::control(const Session& session, const std::string& query) {
 Response Service::post_control(const Session& session, ByteView body) {
   wire::ControlPost post = wire::decode_control_post(body);
   wire::ControlRecord record = wire::decode_control(post.record);
-  wire::ControlState state = control_state(session.vault);  // a copy: the record may be refused
-  if (state.head() != post.expected_head) return say(409, "the device list has changed meanwhile");
+  wire::ControlState& state = control_state(session.vault);
   if (record.signer != session.signer) return say(403, "a record is posted by its signer");
-  if (state.count() >= kMaxControlRecords) return say(403, "the device list is full");
+  if (is_frozen(session.vault, wire::device_id_of(session.signer))) return say(503, kFrozen);
+  if (!has_room(state.count(), record.type)) return say(403, "the device list is full");
+  bool fresh = state.head() == post.expected_head;
   using wire::ControlType;
-  bool removes = record.type == ControlType::revoke || record.type == ControlType::recover;
-  if (removes) {
-    // Set against the log's head, so that nothing before it is in doubt.
+  bool revokes = record.type == ControlType::revoke || record.type == ControlType::recover;
+  if (revokes) {
+    // Set against the log's head, so that nothing before it is in doubt. Whom it takes out cannot
+    // race it for ever: they wait until it has come through.
     Vault vault = storage_.vault(session.vault).value();
-    if (record.through != wire::LogPosition{vault.log_id, vault.head, vault.chain}) {
-      return say(409, "the log has grown meanwhile");
-    }
+    fresh = fresh && record.through == wire::LogPosition{vault.log_id, vault.head, vault.chain};
+    if (!fresh) freeze(session.vault, state, record);
   }
+  if (!fresh) return say(409, "the device list or the log has changed meanwhile");
   std::uint64_t position = state.count();
   state.append(post.record);
-  storage_.transaction([&] {
-    Vault vault = storage_.vault(session.vault).value();
-    storage_.add_control(session.vault, position, post.record, clock_.now_ms());
-    vault.control_head = state.head();
-    vault.control_count = state.count();
-    storage_.put_vault(session.vault, vault);
-    if (state.recovery_is_proved()) {
-      storage_.set_vault_of_recovery(state.recovery().sign, session.vault);
-    }
-  });
-  states_[session.vault] = std::move(state);
+  try {
+    storage_.transaction([&] {
+      Vault vault = storage_.vault(session.vault).value();
+      storage_.add_control(session.vault, position, post.record, clock_.now_ms());
+      vault.control_head = state.head();
+      vault.control_count = state.count();
+      storage_.put_vault(session.vault, vault);
+      if (state.recovery_is_proved(state.recovery().sign)) {
+        storage_.set_vault_of_recovery(state.recovery().sign, session.vault);
+      }
+    });
+  } catch (...) {
+    states_.erase(session.vault);  // it says more than is stored
+    throw;
+  }
   return answer({});
+}
+
+// The end of the list is for getting rid of whoever filled it.
+bool Service::has_room(std::uint64_t count, wire::ControlType type) {
+  using wire::ControlType;
+  bool revokes = type == ControlType::revoke || type == ControlType::recover;
+  bool starts_epoch = type == ControlType::epoch || type == ControlType::recovery_key;
+  if (count >= kMaxControlRecords) return false;
+  if (count >= kMaxControlRecords - kKeptForRevoking) return revokes;
+  return count < kMaxControlRecords - 2 * kKeptForRevoking || revokes || starts_epoch;
+}
+
+void Service::freeze(const Hash32& vault, const wire::ControlState& state,
+                     const wire::ControlRecord& record) {
+  if (!wire::verify(record.signer, wire::kSignControl, vault, wire::encode_unsigned(record),
+                    record.signature)) {
+    return;
+  }
+  if (frozen_.size() > kCachedVaults) frozen_.clear();
+  Frozen& frozen = frozen_[vault];
+  frozen.until_ms = clock_.now_ms() + kFreezeMs;
+  frozen.devices.insert(record.revoked.begin(), record.revoked.end());
+  if (record.type != wire::ControlType::recover) return;
+  if (record.signer != state.recovery().sign) return;
+  for (const auto& [id, device] : state.members()) frozen.devices.insert(id);
+}
+
+bool Service::is_frozen(const Hash32& vault, const Id16& device) {
+  auto found = frozen_.find(vault);
+  if (found == frozen_.end()) return false;
+  if (found->second.until_ms >= clock_.now_ms()) return found->second.devices.count(device) != 0;
+  frozen_.erase(found);
+  return false;
 }
 
 Response Service::mailbox(const Request& request, const std::string& slot_hex,
@@ -366,10 +409,15 @@ Response Service::mailbox(const Request& request, const std::string& slot_hex,
   if (request.body.size() > wire::kMaxMailbox) return say(413, "too large for a mailbox");
   auto lifetime = static_cast<std::int64_t>(std::min<std::uint64_t>(
       query_number(query, "lifetime_ms", kMailMs), static_cast<std::uint64_t>(kMailMs)));
-  bool stored = false;
+  auto result = Storage::Mail::stored;
   storage_.transaction(
-      [&] { stored = storage_.put_mail(*slot, request.body, now, now + lifetime); });
-  return stored ? answer({}) : say(409, "the slot is taken or the mailbox is full");
+      [&] { result = storage_.put_mail(*slot, request.body, now, now + lifetime); });
+  switch (result) {
+    case Storage::Mail::stored: return answer({});
+    case Storage::Mail::taken: return say(409, "something else lies in the slot");
+    case Storage::Mail::full: break;
+  }
+  return say(503, "the mailbox is full: try again later");
 }
 
 }  // namespace holdfast::relay

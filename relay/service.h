@@ -62,6 +62,10 @@ class Service {
   Response find_vault(const std::string& recovery_sign);
 
   Role role_of(const Hash32& vault, const Hash32& signer);
+  static bool has_room(std::uint64_t count, wire::ControlType type);
+  void freeze(const Hash32& vault, const wire::ControlState& state,
+              const wire::ControlRecord& record);
+  bool is_frozen(const Hash32& vault, const Id16& device);
   bool ticket_is_good(const Hash32& vault, const wire::ControlState& state, const Hash32& signer);
   std::optional<Session> read_token(const std::string& token) const;
   std::optional<Session> session_of(const std::string& token) const;
@@ -76,6 +80,12 @@ class Service {
   base::Random& random_;
   std::vector<std::string> origins_;
   Bytes secret_;
+  // Devices that somebody is about to take out: they may not write meanwhile.
+  struct Frozen {
+    std::set<Id16> devices;
+    std::int64_t until_ms = 0;
+  };
+  std::map<Hash32, Frozen> frozen_;
   std::map<Hash32, wire::ControlState> states_;  // a cache of what the control logs say
 };
 

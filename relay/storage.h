@@ -50,8 +50,8 @@ class Storage {
   virtual std::vector<Bytes> control(const Hash32& vault, std::uint64_t after) = 0;
 
   virtual std::optional<Bytes> mail(const Id16& slot, std::int64_t now_ms) = 0;
-  // False where the slot holds something else or the mailbox is full.
-  virtual bool put_mail(const Id16& slot, ByteView body, std::int64_t now_ms,
+  enum class Mail { stored, taken, full };  // stored: also where the same lies there already
+  virtual Mail put_mail(const Id16& slot, ByteView body, std::int64_t now_ms,
                         std::int64_t expires_ms) = 0;
 
   // The vault that a recovery key is of, or was: the first that was given stays.

@@ -126,7 +126,7 @@ expect 1 holdfast resolve 1 --pick 1 "${k[@]}"
 expect 2 holdfast resolve 1 "${k[@]}"
 expect 0 holdfast status "${k[@]}" --json
 jq -e 'keys == ["conflicts_pending","conflicts_resolved","devices","error_message","items_pending",
-  "items_synced","last_sync_timestamp","network_type","relay","state","sync_duration_ms"]' out \
+  "items_synced","last_sync_timestamp","network_type","relay","revoked","state","sync_duration_ms"]' out \
   >/dev/null || fail "status --json: $(cat out)"
 
 # Not a store; a store in use.

@@ -30,6 +30,10 @@ expect 0 a init --name laptop-canary --kind laptop --recovery-out code-1
 expect 2 a device invite --ticket --qr
 expect 1 a device invite --yes
 expect_err "choose a relay first"
+if ! (exec 3<>/dev/tty) 2>/dev/null; then
+  expect 2 a device invite
+  expect_err "no terminal"
+fi
 expect 0 a relay "$url"
 expect 0 a put note '{"n":1}'
 expect 0 a sync
@@ -49,10 +53,12 @@ inviter=$!
 wait_for invited
 typed=$(cat invited)
 [[ $typed =~ ^[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}$ ]] || fail "the code is '$typed'"
-expect 1 b device join "${typed%?}?" --relay "$url" --name phone-canary
+expect 2 b device join "${typed%?}?" --relay "$url" --name phone-canary
 expect_err "mistyped"
-expect 1 b device join "$typed" --name phone-canary
+expect 2 b device join "$typed" --name phone-canary
 expect_err "relay's URL"
+expect 2 b device join "$typed" --relay "$url" --name ' '
+expect 4 b device join "$typed" --relay http://127.0.0.1:1 --name phone-canary
 expect 0 b device join "$(tr 'A-Z-' 'a-z ' <<<"$typed")" --relay "$url" --name phone-canary --kind phone
 expect_err "The other device must show"
 fingerprint=$(grep -oE '[0-9]{4} [0-9]{4}' err)
@@ -62,6 +68,14 @@ expect 0 b sync
 expect 0 b get note
 expect 1 c device join "$typed" --relay "$url" --name late
 expect_err "no device waits"
+
+# Cancelled: who comes then is told at once.
+a device invite --yes >cancelled 2>invite-err &
+wait_for cancelled
+pkill -INT -f 'device invite --yes --db a.hf'
+wait $!
+expect 1 c device join "$(cat cancelled)" --relay "$url" --name late
+expect_err "no longer waits"
 
 # A scanned one, pasted.
 a device invite --qr --yes >scanned 2>invite-err &
@@ -104,6 +118,10 @@ expect 0 a device ls --all
 grep -q 'revoked by laptop-canary' out || fail "devices: $(cat out)"
 
 # A new recovery code; then every device is lost.
+expect 0 b vault recovery-code --recovery-out code-b
+expect 0 a sync
+expect 0 a vault show
+grep -q 'replaced on phone-canary' out || fail "vault show: $(cat out)"
 expect 0 a vault recovery-code --recovery-out code-2
 expect 0 b sync
 expect 1 d vault recover --relay "$url" --name new-canary --code-file code-1
@@ -117,7 +135,7 @@ expect_err "by the recovery code"
 expect 0 d device ls
 grep -q 'not yet confirmed' out || fail "devices: $(cat out)"
 expect 0 d vault show --json
-jq -e '.epoch == 4' out >/dev/null || fail "epoch: $(cat out)"
+jq -e '.epoch == 5' out >/dev/null || fail "epoch: $(cat out)"
 expect 0 d device invite --ticket
 cp out ticket-2
 expect 0 e device join - --name e-canary <ticket-2

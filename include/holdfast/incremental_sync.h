@@ -39,6 +39,7 @@ struct SyncResult {
   std::string message;                // what to do about it
   std::uint64_t waiting = 0;          // change sets here that wait for others they build on
   std::vector<std::string> rejected;  // batches that could not be taken, and why; the rest was
+  std::vector<std::string> notices;   // what the user should know, though nothing failed
 };
 
 struct ApplyResult {

@@ -22,6 +22,7 @@ struct DeviceLabel {
   DeviceLabel(std::string its_name) : name(std::move(its_name)) {}  // NOLINT: meant to convert
   DeviceLabel(std::string its_name, std::string its_kind)
       : name(std::move(its_name)), kind(std::move(its_kind)) {}
+  bool is_valid() const;
 };
 
 struct Device {
@@ -75,11 +76,12 @@ struct JoinOptions {
 // wants several vaults opens several stores, and a vault is shared with another person by letting a
 // device of theirs in. The list of devices is a signed log that every device verifies whole; the
 // relay can add nobody to it, and an older list than one that was seen is refused for ever. One
-// thread at a time, and not from within a callback of a sync. The store must outlive it.
+// thread at a time; not inside a transaction, and neither from within a callback of a sync, nor may
+// the callbacks given here sync or use a Vault of the same store. The store must outlive it.
 //
 // Methods that ask the relay throw Error: no_vault, invalid_argument (no relay chosen, or wrong
-// input), unreachable, busy, refused, revoked (this device was taken out), protocol and fork (the
-// relay lies), io.
+// input), unreachable, busy, refused, exists (others changed the list faster, ten times), revoked
+// (this device was taken out), protocol and fork (the relay lies), io.
 class Vault {
  public:
   explicit Vault(EncryptedLocalStore& store) : store_(&store) {}
@@ -115,8 +117,13 @@ class Vault {
   // a vault already), expired, cancelled.
   void join(const std::string& code, const DeviceLabel& device, const JoinOptions& options = {});
 
-  // In the order they entered; those that were taken out, too.
+  // Throws what join throws for its arguments alone, before a store is made for them.
+  static void check_join(const std::string& code, const DeviceLabel& device,
+                         const JoinOptions& options = {});
+
+  // In the order they entered; those that were taken out, too. As of the last sync, or refresh.
   std::vector<Device> devices() const;
+  void refresh();  // asks the relay who is in
   // The device in the vault with this name, or whose id starts with these (at least 8) hex digits.
   // Throws Error(not_found), invalid_argument (several have it).
   Device find_device(const std::string& name) const;
@@ -124,13 +131,19 @@ class Vault {
 
   // Takes a device out, for good: what it sent so far stays, what it sends from now on counts for
   // nobody, and the vault gets a new key that it is not given. What it already has it keeps. Takes
-  // in what the vault's log holds first, and sends nothing. Throws Error(invalid_argument) for this
-  // very device, not_found where it is not in the vault.
-  void revoke(const std::array<std::uint8_t, 16>& device);
+  // in what the vault's log holds first, and sends nothing. A device that has replaced the recovery
+  // code may know it: then `keep` gets a new one first, as with replace_recovery_code. Throws
+  // Error(invalid_argument) for this very device, and where `keep` is needed and missing; not_found
+  // where it is not in the vault.
+  void revoke(const std::array<std::uint8_t, 16>& device,
+              const std::function<void(const std::string& code)>& keep = nullptr);
   // Starts an epoch: from now on everything is sealed under a new key, of which each device gets a
   // copy. Tickets that are still unspent become void.
   void rotate_key();
   std::uint32_t epoch() const;  // how often the key was changed
+  // The device that replaced the recovery code last; "" for the one from the vault's beginning or
+  // from a recovery.
+  std::string recovery_set_by() const;
 
   // Replaces the recovery code, and the vault's key with it: the old code opens what it could open,
   // and nothing new. As with create, the callback comes first; where it throws, nothing changed.
@@ -142,6 +155,8 @@ class Vault {
   // vault there has it), refused (the code was replaced by a newer one), exists.
   void recover(const std::string& code, const std::string& relay, const DeviceLabel& device,
                const std::function<void(const std::string& code)>& keep);
+  static void check_recover(const std::string& code, const std::string& relay,
+                            const DeviceLabel& device);
 
  private:
   EncryptedLocalStore* store_;

@@ -170,18 +170,20 @@ std::optional<Bytes> SqliteStorage::mail(const Id16& slot, std::int64_t now_ms) 
   return base::to_bytes(query.blob(0));
 }
 
-bool SqliteStorage::put_mail(const Id16& slot, ByteView body, std::int64_t now_ms,
-                             std::int64_t expires_ms) {
+Storage::Mail SqliteStorage::put_mail(const Id16& slot, ByteView body, std::int64_t now_ms,
+                                      std::int64_t expires_ms) {
   Statement(db_.prepare("DELETE FROM mailbox WHERE expires_ms <= ?")).bind(now_ms).run();
+  if (std::optional<Bytes> there = mail(slot, now_ms)) {
+    return *there == base::to_bytes(body) ? Mail::stored : Mail::taken;
+  }
   Statement count(db_.prepare("SELECT count(*) FROM mailbox"));
-  if (!count.step() || count.integer(0) >= kMaxMail) return false;
-  Statement(db_.prepare("INSERT OR IGNORE INTO mailbox VALUES(?, ?, ?)"))
+  if (!count.step() || count.integer(0) >= kMaxMail) return Mail::full;
+  Statement(db_.prepare("INSERT INTO mailbox VALUES(?, ?, ?)"))
       .bind(ByteView(slot))
       .bind(body)
       .bind(expires_ms)
       .run();
-  if (db_.changes() == 1) return true;
-  return mail(slot, now_ms) == base::to_bytes(body);  // a repeated request
+  return Mail::stored;
 }
 
 std::optional<Hash32> SqliteStorage::vault_of_recovery(const Hash32& sign) {

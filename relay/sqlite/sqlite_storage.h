@@ -25,7 +25,7 @@ class SqliteStorage : public Storage {
   std::optional<std::int64_t> control_time(const Hash32& vault, std::uint64_t position) override;
   std::vector<Bytes> control(const Hash32& vault, std::uint64_t after) override;
   std::optional<Bytes> mail(const Id16& slot, std::int64_t now_ms) override;
-  bool put_mail(const Id16& slot, ByteView body, std::int64_t now_ms,
+  Mail put_mail(const Id16& slot, ByteView body, std::int64_t now_ms,
                 std::int64_t expires_ms) override;
   std::optional<Hash32> vault_of_recovery(const Hash32& sign) override;
   void set_vault_of_recovery(const Hash32& sign, const Hash32& vault) override;

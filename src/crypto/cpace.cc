@@ -12,11 +12,36 @@ constexpr std::string_view kDsiIsk = "CPaceRistretto255_ISK";
 constexpr std::string_view kMacLabel = "CPaceMac";
 constexpr std::size_t kHashBlock = 128;  // of SHA-512
 
-// lv_cat of the draft: each with its length before it, as a varint.
-Bytes lv_cat(std::initializer_list<ByteView> parts) {
+// In memory of the right size from the start, so that no copy is left behind as it grows.
+Bytes joined(std::initializer_list<ByteView> parts) {
+  std::size_t size = 0;
+  for (ByteView part : parts) size += part.size();
+  Bytes out;
+  out.reserve(size);
+  for (ByteView part : parts) out.insert(out.end(), part.begin(), part.end());
+  return out;
+}
+
+// prepend_len and lv_cat of the draft: the length, as a varint, before each.
+Bytes length_of(ByteView part) {
   base::Writer out;
-  for (ByteView part : parts) out.sized(part);
+  out.varint(part.size());
   return out.take();
+}
+Bytes lv_cat(std::initializer_list<ByteView> parts) {
+  std::vector<Bytes> lengths;
+  lengths.reserve(parts.size());
+  std::size_t size = 0;
+  for (ByteView part : parts) size += lengths.emplace_back(length_of(part)).size() + part.size();
+  Bytes out;
+  out.reserve(size);
+  auto length = lengths.begin();
+  for (ByteView part : parts) {
+    out.insert(out.end(), length->begin(), length->end());
+    out.insert(out.end(), part.begin(), part.end());
+    ++length;
+  }
+  return out;
 }
 
 Secret sha512(ByteView bytes) {
@@ -71,21 +96,15 @@ std::optional<CpaceKeys> Cpace::finish(ByteView peer_share, ByteView own, ByteVi
   if (crypto_scalarmult_ristretto255(point.data(), scalar_.view().data(), peer_share.data()) != 0) {
     return std::nullopt;
   }
-  base::Writer keyed;
-  keyed.raw(lv_cat({base::view(kDsiIsk), session_, point.view()}));
   bool first = role_ == Role::initiator;
-  keyed.raw(first ? lv_cat({share_, own}) : lv_cat({peer_share, peer}));
-  keyed.raw(first ? lv_cat({peer_share, peer}) : lv_cat({share_, own}));
-  Bytes input = keyed.take();
+  ByteView a = first ? ByteView(share_) : peer_share, said_a = first ? own : peer;
+  ByteView b = first ? peer_share : ByteView(share_), said_b = first ? peer : own;
+  Bytes input = lv_cat({base::view(kDsiIsk), session_, point.view(), a, said_a, b, said_b});
   CpaceKeys out;
   out.session_key = sha512(input);
   wipe(input);
 
-  base::Writer mac;
-  mac.raw(base::view(kMacLabel));
-  mac.raw(session_);
-  mac.raw(out.session_key.view());
-  input = mac.take();
+  input = joined({base::view(kMacLabel), session_, out.session_key.view()});
   Secret mac_key = sha512(input);
   wipe(input);
   out.own_tag = tag(mac_key.view(), share_, own);

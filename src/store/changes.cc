@@ -124,7 +124,8 @@ ReceivedCounts Engine::receive(const std::vector<model::ChangeSet>& changes) {
   records_.begin_batch();
   for (const model::ChangeSet& change : changes) {
     if (change.sequence <= seen_.at(change.device)) continue;
-    if (is_closed(change.device)) continue;
+    auto closed = closed_.find(change.device);
+    if (closed != closed_.end() && change.sequence > closed->second) continue;
     if (change.sequence == seen_.at(change.device) + 1 && has_all_before(change)) {
       apply(change);
       if (!waiting_.empty()) apply_waiting();
@@ -166,18 +167,25 @@ void Engine::skip(const model::DeviceId& device, std::uint64_t first, std::uint6
 
 bool Engine::has_all_before(const model::ChangeSet& change) const {
   for (const auto& [device, sequence] : change.context.entries()) {
-    if (seen_.at(device) < sequence && !is_closed(device)) return false;
+    auto closed = closed_.find(device);
+    bool counts = closed == closed_.end() || seen_.at(device) < closed->second;
+    if (seen_.at(device) < sequence && counts) return false;
   }
   return true;
 }
 
-void Engine::close_device(const model::DeviceId& device) {
+void Engine::close_device(const model::DeviceId& device, std::uint64_t last) {
   std::uint64_t num = records_.index_of(device);
   Connection& db = database_.connection();
-  Statement(db.prepare("UPDATE device SET closed = 1 WHERE num = ?")).bind(num).run();
-  Statement(db.prepare("DELETE FROM waiting WHERE device = ?")).bind(ByteView(device)).run();
-  waiting_.erase(device);
-  closed_.insert(device);
+  Statement(db.prepare("UPDATE device SET closed = ? WHERE num = ?"))
+      .bind(last + 1)
+      .bind(num)
+      .run();
+  Statement(db.prepare("DELETE FROM waiting WHERE device = ? AND sequence > ?"))
+      .bind(ByteView(device))
+      .bind(last)
+      .run();
+  closed_[device] = last;
   apply_waiting();
 }
 

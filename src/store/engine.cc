@@ -75,7 +75,7 @@ void Engine::load() {
   while (devices.step()) {
     model::DeviceId id = base::Reader(devices.blob(0), "a device id").array<16>();
     seen_.set(id, static_cast<std::uint64_t>(devices.integer(1)));
-    if (devices.integer(2) != 0) closed_.insert(id);
+    if (devices.integer(2) != 0) closed_[id] = static_cast<std::uint64_t>(devices.integer(2)) - 1;
   }
   std::optional<Bytes> partly = database_.meta("partly_received");
   partly_received_ = partly && !partly->empty();

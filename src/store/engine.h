@@ -116,8 +116,9 @@ class Engine {
   void unsubscribe(int subscription);
   // Change sets of a batch that is void: they count as seen, and do nothing.
   void skip(const model::DeviceId& device, std::uint64_t first, std::uint64_t last);
-  // Nothing more of this device will come, of which nobody then waits. In the caller's transaction.
-  void close_device(const model::DeviceId& device);
+  // Of this device nothing counts behind its change set `last`, and nobody waits for more. In the
+  // caller's transaction.
+  void close_device(const model::DeviceId& device, std::uint64_t last);
   bool is_closed(const model::DeviceId& device) const { return closed_.count(device) != 0; }
   std::uint64_t count_waiting();  // change sets that wait for what they build on
 
@@ -184,7 +185,7 @@ class Engine {
   bool anchor_failed_ = false;
   bool stale_ = false;  // what is in memory may not be what is in the file: load() first
   std::mutex sync_mutex_;
-  std::set<model::DeviceId> closed_;
+  std::map<model::DeviceId, std::uint64_t> closed_;  // and the last of its change sets that counts
   std::set<model::DeviceId> waiting_;  // devices with change sets in the table of that name
   bool partly_received_ = false;
   bool failed_ = false;  // an inner transaction rolled back: so must the outermost

@@ -96,7 +96,7 @@ std::vector<std::string> upgrade(base::Connection& connection, std::uint64_t fro
        "CREATE TABLE batch(position INTEGER PRIMARY KEY, device BLOB NOT NULL,"
        "  last INTEGER NOT NULL, acknowledged INTEGER NOT NULL)"},
       {"devices that were taken out, and when each was last heard of",
-       // closed: no more change sets of it will come
+       // closed: 0, or one more than the last of its change sets that counts
        "ALTER TABLE device ADD COLUMN closed INTEGER NOT NULL DEFAULT 0;"
        "ALTER TABLE device ADD COLUMN last_seen_ms INTEGER NOT NULL DEFAULT 0"},
   };

@@ -7,6 +7,7 @@ namespace holdfast::sync {
 namespace {
 
 constexpr int kAttempts = 10;
+constexpr std::size_t kMostRecords = 20'000;  // twice what a relay takes
 
 }  // namespace
 
@@ -50,13 +51,17 @@ void FetchedList::fetch(store::Engine& engine, const RelayClient& client) {
     if (more.empty()) return;
     for (Bytes& record : more) {
       state.append(record);
+      if (state.vault() != vault || records.size() >= kMostRecords) {
+        throw Error(ErrorCode::protocol, "the relay's list of devices is not this vault's");
+      }
       records.push_back(std::move(record));
     }
   }
 }
 
-MemberClient::MemberClient(store::Engine& engine)
-    : engine_(engine), lock_(engine.sync_mutex()), client_("") {
+MemberClient::MemberClient(store::Engine& engine) : engine_(engine), client_("") {
+  engine.require_no_transaction();
+  lock_ = std::unique_lock(engine.sync_mutex());
   membership_.emplace(engine);
   membership_->require();
   membership_->require_not_revoked();
@@ -81,7 +86,6 @@ void MemberClient::fetch() {
     transaction.commit();
   }
   membership_->require_not_revoked();
-  membership_->require_current_key();
 }
 
 void MemberClient::receive() {
@@ -110,15 +114,15 @@ void MemberClient::extend(const MakeRecord& make, bool with_log) {
 
 FreshEpoch fresh_epoch(const wire::ControlState& state, const std::set<base::Id16>& without,
                        const base::Hash32& recovery_box,
-                       const std::optional<base::Hash32>& newcomer, ByteView current_key,
+                       const std::optional<base::Hash32>& newcomer, const EpochKeys& previous,
                        base::Random& random) {
   FreshEpoch out;
   out.key = crypto::Secret(32);
   random.fill(out.key.span());
   out.start.number = static_cast<std::uint32_t>(state.epochs().size());
   out.start.hash = epoch_hash(out.key.view());
-  if (!current_key.empty()) {
-    out.start.sealed_previous = seal_previous(out.key.view(), current_key, random);
+  if (!previous.empty()) {
+    out.start.previous_keys = seal_previous(out.key.view(), previous, random);
   }
   std::set<base::Hash32> receivers = state.receivers(without, recovery_box);
   if (newcomer) receivers.insert(*newcomer);

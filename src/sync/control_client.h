@@ -26,9 +26,11 @@ bool post_record(store::Engine& engine, const RelayClient& client, const wire::C
 
 // The device list as a device reads it that has none of it yet.
 struct FetchedList {
+  explicit FetchedList(const base::Hash32& its_vault) : vault(its_vault) {}
+  base::Hash32 vault;
   wire::ControlState state;
   std::vector<Bytes> records;
-  // Until the relay has no more.
+  // Until the relay has no more. Throws Error(protocol) where it is of another vault.
   void fetch(store::Engine& engine, const RelayClient& client);
 };
 
@@ -41,7 +43,10 @@ class MemberClient {
 
   Membership& membership() { return *membership_; }
   RelayClient& client() { return client_; }
-  void fetch();  // what is new in the list
+  // What is new in the list.
+  void fetch();
+  // Throws Error(protocol) where this device was not given the vault's key of now.
+  void require_current_key() const { membership_->require_current_key(); }
   // Takes in what the vault's log holds by now, and sends nothing.
   void receive();
   // Posts what `make` makes of the list, again where another device was quicker, and takes it in.
@@ -63,7 +68,7 @@ struct FreshEpoch {
 };
 FreshEpoch fresh_epoch(const wire::ControlState& state, const std::set<base::Id16>& without,
                        const base::Hash32& recovery_box,
-                       const std::optional<base::Hash32>& newcomer, ByteView current_key,
+                       const std::optional<base::Hash32>& newcomer, const EpochKeys& previous,
                        base::Random& random);
 
 // From the secret of a recovery code.

@@ -33,6 +33,12 @@ void Inbox::take_page(const wire::LogPage& page, InboxCounts& counts) {
   LogPosition log = membership_.log().value();
   if (page.log_id != log.log_id) misfit("it is another log");
   if (page.head < log.position) misfit("it has lost recent data");
+  for (const auto& [id, device] : membership_.control().devices()) {
+    if (device.revoked && device.revoked->through.log_id == page.log_id &&
+        page.head < device.revoked->through.position) {
+      misfit("it ends before the place that the vault's device list names");
+    }
+  }
   if (membership_.anchor() && page.head < membership_.anchor()->position) {
     misfit("it ends before what this device was invited to");
   }
@@ -67,12 +73,12 @@ void Inbox::close_revoked(InboxCounts& counts) {
     last.bind(ByteView(id));
     last.step();
     if (engine_.seen().at(id) > static_cast<std::uint64_t>(last.integer(0))) {
-      counts.rejected.push_back(
-          "changes of '" + membership_.device_name(id).name +
-          "', which was taken out of the vault, came here past the relay and are on this device "
-          "alone: edit those records again to share them");
+      counts.notices.push_back(
+          "changes that '" + membership_.device_name(id).name +
+          "' never sent before it was taken out of the vault are on this device alone: edit those "
+          "records again to share them");
     }
-    engine_.close_device(id);
+    engine_.close_device(id, static_cast<std::uint64_t>(last.integer(0)));
   }
 }
 

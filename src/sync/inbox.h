@@ -11,6 +11,7 @@ struct InboxCounts {
   std::uint64_t batches = 0;
   std::uint64_t confirmed = 0;  // own change sets found in the log
   std::vector<std::string> rejected;
+  std::vector<std::string> notices;  // worth telling, and nothing wrong
 };
 
 // Takes batches in: from the relay's log, whose chain it recomputes, or from a package.

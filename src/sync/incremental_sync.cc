@@ -80,6 +80,7 @@ SyncResult IncrementalSync::run(const std::string& relay,
   result.applied = session.counts().applied;
   result.sent = session.counts().confirmed;
   result.rejected = session.counts().rejected;
+  result.notices = session.counts().notices;
   result.waiting = engine.count_waiting();
   result.conflicts_pending = ConflictResolver(*store_).count_pending();
   if (session.failure()) {

@@ -1,21 +1,11 @@
 #include "src/sync/joining.h"
 
-#include <algorithm>
-
-#include "src/model/json.h"
-
 namespace holdfast::sync {
 namespace {
 
 [[noreturn]] void other_list() {
   throw Error(ErrorCode::protocol,
               "the relay's list of devices is not the one that the invitation vouches for");
-}
-
-bool is_printable(const std::string& text) {
-  return model::valid_utf8(text) && std::none_of(text.begin(), text.end(), [](unsigned char c) {
-           return c < ' ' || c == 0x7f;
-         });
 }
 
 }  // namespace
@@ -61,17 +51,18 @@ base::Hash32 anchor_of(const Welcome& welcome) {
 }
 
 void check_label(const DeviceLabel& label) {
-  if (label.name.empty() || label.name.size() > 64 || !is_printable(label.name)) {
-    throw Error(ErrorCode::invalid_argument, "a device's name is 1 to 64 bytes of printable UTF-8");
-  }
-  if (label.kind.size() > 32 || !is_printable(label.kind)) {
-    throw Error(ErrorCode::invalid_argument,
-                "a device's kind is at most 32 bytes of printable UTF-8");
-  }
+  if (label.is_valid()) return;
+  throw Error(
+      ErrorCode::invalid_argument,
+      "a device's name is 1 to 64 bytes of printable UTF-8 and not blank, its kind at most 32");
 }
 
 void require_no_vault(const Membership& membership) {
-  if (membership.in_vault()) throw Error(ErrorCode::exists, "this store is in a vault already");
+  if (membership.in_vault()) {
+    throw Error(ErrorCode::exists,
+                "this store is in a vault already, and in one at most: give another --db for a new "
+                "store");
+  }
 }
 
 void fetch_checked(store::Engine& engine, const RelayClient& client, const Welcome& welcome,

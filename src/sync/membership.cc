@@ -10,14 +10,9 @@ namespace {
 
 constexpr std::string_view kEpochName = "epoch key";
 constexpr std::string_view kNameContext = "holdfast device name v1";
-constexpr std::string_view kPreviousContext = "holdfast previous epoch v1";
 
 crypto::Secret name_key(ByteView epoch_key) {
   return crypto::hkdf_sha256(epoch_key, {}, base::view("holdfast names v1"), 32);
-}
-
-crypto::Secret chain_key(ByteView epoch_key) {
-  return crypto::hkdf_sha256(epoch_key, {}, base::view("holdfast epoch chain v1"), 32);
 }
 
 }  // namespace
@@ -33,14 +28,6 @@ LogPosition decode_position(ByteView bytes) {
   LogPosition log = wire::read_position(in);
   in.expect_end();
   return log;
-}
-
-Bytes seal_previous(ByteView key, ByteView previous, base::Random& random) {
-  return crypto::seal_committing(chain_key(key).view(), kPreviousContext, previous, random);
-}
-
-base::Hash32 epoch_hash(ByteView key) {
-  return base::sha256({base::view("holdfast epoch key v1"), key});
 }
 
 Membership::Membership(store::Engine& engine) : engine_(engine) {
@@ -104,37 +91,53 @@ void Membership::learn_key(const wire::ControlRecord& record) {
   for (const wire::KeyBox& box : record.epoch.boxes) {
     if (box.receiver != own.public_key()) continue;
     std::optional<crypto::Secret> key = own.open(box.box);
-    if (key && keep_key(control_.epoch(), key->view())) open_earlier(control_.epoch());
+    if (key) keep_key(control_.epoch(), key->view());
   }
 }
 
-// False where it is not the key that the list names.
+Bytes Membership::record_at(std::uint64_t position) const {
+  store::Statement query(
+      engine_.database().connection().prepare("SELECT body FROM control WHERE position = ?"));
+  query.bind(position);
+  query.step();
+  return base::to_bytes(query.blob(0));
+}
+
+// The key, and those that it leads to and that are not here. False where it is not the one that the
+// list names.
 bool Membership::keep_key(std::uint32_t epoch, ByteView key) {
-  if (epoch >= control_.epochs().size()) return false;
-  if (!crypto::equal(epoch_hash(key), control_.epochs()[epoch].hash)) return false;
-  Bytes sealed = engine_.database().seal_secret(kEpochName, key);
-  store::Statement(
-      engine_.database().connection().prepare("INSERT OR REPLACE INTO epoch VALUES(?, ?)"))
-      .bind(std::uint64_t{epoch})
-      .bind(sealed)
-      .run();
+  KeyRing ring(
+      control_, [this](std::uint64_t position) { return record_at(position); },
+      [this](std::uint32_t earlier) { return has_epoch_key(earlier); });
+  if (!ring.add(epoch, key)) return false;
+  for (const auto& [number, secret] : ring.keys()) {
+    Bytes sealed = engine_.database().seal_secret(kEpochName, secret.view());
+    store::Statement(
+        engine_.database().connection().prepare("INSERT OR REPLACE INTO epoch VALUES(?, ?)"))
+        .bind(std::uint64_t{number})
+        .bind(sealed)
+        .run();
+  }
   return true;
 }
 
-void Membership::open_earlier(std::uint32_t epoch) {
-  for (; epoch > 0 && !has_epoch_key(epoch - 1); --epoch) {
-    std::optional<crypto::Secret> previous =
-        crypto::open_committing(chain_key(epoch_key(epoch).view()).view(), kPreviousContext,
-                                control_.epochs()[epoch].sealed_previous);
-    if (!previous || !keep_key(epoch - 1, previous->view())) return;
+EpochKeys Membership::keys_to_pass_on() const {
+  std::lock_guard lock(engine_.mutex());
+  KeyRing ring(
+      control_, [this](std::uint64_t position) { return record_at(position); },
+      [](std::uint32_t) { return true; });
+  store::Statement query(engine_.database().connection().prepare("SELECT num FROM epoch"));
+  while (query.step()) {
+    auto epoch = static_cast<std::uint32_t>(query.integer(0));
+    ring.add(epoch, epoch_key(epoch).view());
   }
+  return ring.to_pass_on();
 }
 
 void Membership::set_epoch_key(std::uint32_t epoch, ByteView key) {
   if (!keep_key(epoch, key)) {
     throw Error(ErrorCode::protocol, "the vault's key is not the one that its device list names");
   }
-  open_earlier(epoch);
 }
 
 bool Membership::has_epoch_key(std::uint32_t epoch) const {
@@ -148,11 +151,12 @@ bool Membership::has_epoch_key(std::uint32_t epoch) const {
 void Membership::require_current_key() const {
   if (has_epoch_key(control_.epoch())) return;
   base::Id16 by = wire::device_id_of(control_.epochs().back().by);
-  throw Error(ErrorCode::protocol,
-              "'" + device_name(by).name +
-                  "' changed the vault's key and gave this device another one than it says: "
-                  "nothing is taken or sent. Change the key on a device that you trust ('holdfast "
-                  "vault rotate'), and look at that one");
+  throw Error(
+      ErrorCode::protocol,
+      "'" + device_name(by).name +
+          "' changed the vault's key and gave this device another one than it says: "
+          "nothing is taken or sent. Change the key once more ('holdfast vault rotate'), and "
+          "revoke that device if it is not to be trusted");
 }
 
 crypto::Secret Membership::epoch_key(std::uint32_t epoch) const {
@@ -244,7 +248,8 @@ DeviceLabel Membership::device_name(const base::Id16& device) const {
   if (!plain || !model::valid_utf8(base::text(plain->view()))) return fallback;
   std::string text(base::text(plain->view()));
   std::size_t end = text.find('\0');
-  return {text.substr(0, end), end == std::string::npos ? "" : text.substr(end + 1)};
+  DeviceLabel label{text.substr(0, end), end == std::string::npos ? "" : text.substr(end + 1)};
+  return label.is_valid() ? label : fallback;
 }
 
 wire::SealedName Membership::seal_name(const DeviceLabel& name, std::uint32_t epoch,

@@ -2,6 +2,7 @@
 
 #include "holdfast/vault.h"
 #include "src/store/engine.h"
+#include "src/sync/key_ring.h"
 #include "src/wire/control.h"
 
 namespace holdfast::sync {
@@ -35,6 +36,8 @@ class Membership {
   // Keeps a key that came another way than boxed in the list, and those before it, which it opens.
   // Throws Error(protocol) where it is not the one that the list names.
   void set_epoch_key(std::uint32_t epoch, ByteView key);
+  // What a new epoch's record passes on of the keys that are here.
+  EpochKeys keys_to_pass_on() const;
   // Throws Error(protocol) where this device was not given the key that counts now.
   void require_current_key() const;
   // Where the removal of a device names this very place of the log: throws Error(fork) where
@@ -59,7 +62,7 @@ class Membership {
  private:
   void learn_key(const wire::ControlRecord& record);
   bool keep_key(std::uint32_t epoch, ByteView key);
-  void open_earlier(std::uint32_t epoch);
+  Bytes record_at(std::uint64_t position) const;
   void check_against_log(const wire::ControlRecord& record) const;
   std::optional<base::Hash32> chain_at(std::uint64_t position) const;
 
@@ -68,10 +71,5 @@ class Membership {
   std::optional<LogPosition> log_;
   std::optional<LogPosition> anchor_;
 };
-
-// The hash of an epoch key that the control log carries.
-base::Hash32 epoch_hash(ByteView key);
-// The key of the epoch before, sealed under this one's: so that one key opens all earlier ones.
-Bytes seal_previous(ByteView key, ByteView previous, base::Random& random);
 
 }  // namespace holdfast::sync

@@ -14,31 +14,56 @@ class Inviter {
 
   Device run() {
     offer_at_free_place();
-    options_.show(to_text(code_));
-    Agreed agreed = agree();
-    bool wanted =
-        options_.confirm({agreed.hello.name.name, agreed.hello.name.kind, fingerprint(agreed)});
-    box_.check_time();
+    try {
+      options_.show(to_text(code_));
+      Agreed agreed = agree();
+      bool wanted =
+          options_.confirm({agreed.hello.name.name, agreed.hello.name.kind, fingerprint(agreed)});
+      box_.check_time();
+      answer(agreed, wanted);
+      Device device;
+      device.id = base::device_id_of(agreed.hello.sign);
+      device.name = agreed.hello.name.name;
+      device.kind = agreed.hello.name.kind;
+      return device;
+    } catch (...) {
+      withdraw();
+      throw;
+    }
+  }
+
+ private:
+  void answer(const Agreed& agreed, bool wanted) {
     base::Writer outcome = new_message();
     outcome.u8(wanted);
     if (wanted) {
       enrol(agreed.hello);
       outcome.raw(seal_welcome(welcome_, agreed.keys, random()));
     }
-    box_.put(Message::outcome, agreed.round, outcome.bytes());
+    bool told = box_.put(Message::outcome, agreed.round, outcome.bytes());
     if (!wanted) throw Error(ErrorCode::refused, "the device was not let in, as you said");
-    Device device;
-    device.id = base::device_id_of(agreed.hello.sign);
-    device.name = agreed.hello.name.name;
-    device.kind = agreed.hello.name.kind;
-    return device;
+    if (told) return;
+    throw Error(ErrorCode::protocol,
+                "the device is in the list now, but somebody kept the news from it: let it join "
+                "once more, or revoke it");
   }
 
- private:
+  // Whoever waits, or comes yet, need not wait for the ten minutes to pass. What was said before
+  // stays said.
+  void withdraw() noexcept {
+    base::Writer verdict = new_message();
+    verdict.u8(static_cast<std::uint8_t>(Verdict::withdrawn));
+    box_.try_put(Message::verdict, round_, verdict.bytes());
+    base::Writer outcome = new_message();
+    outcome.u8(0);
+    box_.try_put(Message::outcome, round_, outcome.bytes());
+  }
+
   base::Random& random() { return *engine_.environment().random; }
 
   RelayClient connect() {
     MemberClient member(engine_);
+    member.require_current_key();
     welcome_ = welcome_of(member.membership());
     return RelayClient(member.client().url());
   }
@@ -66,6 +91,7 @@ class Inviter {
 
   // A run of its own for each try: what somebody learns from one is of no use for another.
   bool offer(int round) {
+    round_ = round;
     auto session = random().array<16>();
     run_.emplace(Cpace::Role::initiator, code_.secret.view(), base::view(kPairingChannel), session,
                  random());
@@ -82,12 +108,15 @@ class Inviter {
       if (round > 1 && !offer(round)) break;
       std::optional<Agreed> agreed = judge(box_.wait(Message::answer, round));
       base::Writer verdict = new_message();
-      verdict.u8(agreed.has_value());
+      verdict.u8(static_cast<std::uint8_t>(agreed ? Verdict::right : Verdict::wrong));
       if (agreed) {
         verdict.raw(agreed->keys.own_tag.view());
         verdict.raw(nonce_);
       }
-      box_.put(Message::verdict, round, verdict.bytes());
+      if (!box_.put(Message::verdict, round, verdict.bytes())) {
+        throw Error(ErrorCode::protocol,
+                    "somebody else writes to this pairing's place at the relay: start again");
+      }
       if (!agreed) continue;
       agreed->round = round;
       agreed->nonce = nonce_;
@@ -108,7 +137,7 @@ class Inviter {
           run_->finish(share, said_by_inviter(promise_of(nonce_)), base::view(kSaidByJoiner));
       if (!keys || !crypto::equal(keys->peer_tag.view(), tag)) return std::nullopt;
       Agreed agreed;
-      agreed.hello = open_hello(in.rest(), *keys);
+      agreed.hello = open_hello(in.rest(), *keys, tag);
       agreed.keys = std::move(*keys);
       return agreed;
     } catch (const Error& error) {
@@ -129,6 +158,9 @@ class Inviter {
         throw Error(ErrorCode::refused,
                     "that device was taken out of the vault: it needs a new store to come back");
       }
+      if (known && known->box != hello.box) {
+        throw Error(ErrorCode::refused, "that device is in the vault with another key");
+      }
       if (known) return false;  // its last attempt was cut off
       record.type = wire::ControlType::enrol;
       record.device_sign = hello.sign;
@@ -147,7 +179,8 @@ class Inviter {
   Welcome welcome_;
   Mailbox box_;
   PairingCode code_;
-  std::optional<Cpace> run_;  // of the try in hand
+  int round_ = 1;             // the try in hand
+  std::optional<Cpace> run_;  // of it
   base::Hash32 nonce_{};      // likewise
 };
 

@@ -25,7 +25,7 @@ class Joiner {
     Bytes outcome = box_.wait(Message::outcome, agreed.round);
     base::Reader in = read_message(outcome);
     if (in.u8() == 0) {
-      throw Error(ErrorCode::refused, "the other device's user did not let this device in");
+      throw Error(ErrorCode::refused, "the other device did not let this device in");
     }
     Welcome welcome = open_welcome(in.rest(), agreed.keys);
     if (code_.anchor && anchor_of(welcome) != *code_.anchor) {
@@ -53,8 +53,13 @@ class Joiner {
       base::Writer answer = new_message();
       answer.raw(run.share());
       answer.raw(keys->own_tag.view());
-      answer.raw(seal_hello(hello_, *keys, *engine_.environment().random));
-      if (!box_.put(Message::answer, round, answer.bytes())) continue;
+      answer.raw(seal_hello(hello_, *keys, engine_.identity().sign, *engine_.environment().random));
+      // Whoever holds an answer can check one guess by it: there is one for each time it is asked.
+      if (!box_.put(Message::answer, round, answer.bytes())) {
+        throw Error(
+            ErrorCode::refused,
+            "somebody else answers in this device's place: start again on the other device");
+      }
       Agreed agreed;
       agreed.nonce = check_verdict(box_.wait(Message::verdict, round), *keys, promise, round);
       agreed.round = round;
@@ -84,7 +89,12 @@ class Joiner {
   static base::Hash32 check_verdict(ByteView verdict, const crypto::CpaceKeys& keys,
                                     const base::Hash32& promise, int round) {
     base::Reader in = read_message(verdict);
-    if (in.u8() == 0) {
+    std::uint8_t said = in.u8();
+    if (said == static_cast<std::uint8_t>(Verdict::withdrawn)) {
+      throw Error(ErrorCode::not_found,
+                  "the other device no longer waits: start 'device invite' again there");
+    }
+    if (said == static_cast<std::uint8_t>(Verdict::wrong)) {
       int left = kPairingTries - round;
       throw Error(ErrorCode::refused,
                   "the other device did not take the code: " +
@@ -106,7 +116,7 @@ class Joiner {
     RelayClient& client = box_.client();
     client.set_vault(welcome.vault);
     sign_in(engine_, client, engine_.identity().sign);
-    FetchedList list;
+    FetchedList list(welcome.vault);
     fetch_checked(engine_, client, welcome, list);
     const wire::EnrolledDevice* self = list.state.member(engine_.identity().id);
     if (!self || self->box != hello_.box) {

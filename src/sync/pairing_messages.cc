@@ -9,6 +9,7 @@ namespace {
 constexpr std::string_view kInviter = "inviter";
 constexpr std::string_view kHelloContext = "holdfast pairing hello v1";
 constexpr std::string_view kWelcomeContext = "holdfast pairing welcome v1";
+constexpr std::string_view kSignHello = "holdfast pairing v1";
 constexpr std::uint8_t kVersion = 1;
 constexpr std::int64_t kFirstPollMs = 500;
 constexpr std::int64_t kLaterPollMs = 2000;
@@ -16,6 +17,14 @@ constexpr std::int64_t kEagerMs = 60'000;
 
 crypto::Secret key_for(const crypto::CpaceKeys& keys, std::string_view context) {
   return crypto::hkdf_sha256(keys.session_key.view(), {}, base::view(context), 32);
+}
+
+// What a hello's signature covers.
+Bytes said_in_hello(const PairingHello& hello, ByteView tag) {
+  base::Writer out;
+  out.raw(tag);
+  out.raw(hello.box);
+  return out.take();
 }
 
 }  // namespace
@@ -30,22 +39,34 @@ bool Mailbox::put(Message kind, int round, ByteView body) {
   for (;;) {
     try {
       ask(engine_, client_.put_mail(slot(kind, round), body, kPairingMs));
+      reached_ = true;
       return true;
     } catch (const Error& error) {
       if (error.code() == ErrorCode::exists) return false;
-      if (!worth_retrying(error)) throw;
+      if (!reached_ || !worth_retrying(error)) throw;
     }
     pause();
+  }
+}
+
+void Mailbox::try_put(Message kind, int round, ByteView body) noexcept {
+  try {
+    ask(engine_, client_.put_mail(slot(kind, round), body, kPairingMs));
+  } catch (const std::exception&) {
+    // Nobody is there to be told.
   }
 }
 
 std::optional<Bytes> Mailbox::look(Message kind, int round) {
   for (;;) {
     try {
-      return ask(engine_, client_.get_mail(slot(kind, round)));
+      Bytes found = ask(engine_, client_.get_mail(slot(kind, round)));
+      reached_ = true;
+      return found;
     } catch (const Error& error) {
+      reached_ = reached_ || error.code() == ErrorCode::not_found;
       if (error.code() == ErrorCode::not_found) return std::nullopt;
-      if (!worth_retrying(error)) throw;
+      if (!reached_ || !worth_retrying(error)) throw;
     }
     pause();
   }
@@ -104,17 +125,20 @@ std::string fingerprint(const Agreed& agreed) {
   return digits.insert(4, " ");
 }
 
-Bytes seal_hello(const PairingHello& hello, const crypto::CpaceKeys& keys, base::Random& random) {
+Bytes seal_hello(const PairingHello& hello, const crypto::CpaceKeys& keys,
+                 const crypto::SigningKey& key, base::Random& random) {
   base::Writer out;
   out.raw(hello.sign);
   out.raw(hello.box);
   out.sized(hello.name.name);
   out.sized(hello.name.kind);
+  out.raw(
+      key.sign(wire::signed_message(kSignHello, {}, said_in_hello(hello, keys.own_tag.view()))));
   return crypto::seal_committing(key_for(keys, kHelloContext).view(), kHelloContext, out.bytes(),
                                  random);
 }
 
-PairingHello open_hello(ByteView sealed, const crypto::CpaceKeys& keys) {
+PairingHello open_hello(ByteView sealed, const crypto::CpaceKeys& keys, ByteView tag) {
   std::optional<crypto::Secret> plain =
       crypto::open_committing(key_for(keys, kHelloContext).view(), kHelloContext, sealed);
   base::Reader in(plain ? plain->view() : ByteView(), "the other device's answer");
@@ -123,7 +147,11 @@ PairingHello open_hello(ByteView sealed, const crypto::CpaceKeys& keys) {
   hello.box = in.array<32>();
   hello.name.name = in.sized_text();
   hello.name.kind = in.sized_text();
+  ByteView signature = in.raw(64);
   in.expect_end();
+  if (!wire::verify(hello.sign, kSignHello, {}, said_in_hello(hello, tag), signature)) {
+    in.fail("it is not signed by the device that it names");
+  }
   check_label(hello.name);
   return hello;
 }

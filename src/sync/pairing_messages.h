@@ -17,8 +17,12 @@ enum class Message : std::uint8_t {
   outcome = 4,  // of the inviter: the vault, where its user agreed
 };
 
-// Where the two leave word for each other, until ten minutes are over. What is worth retrying is
-// retried until then. Throws Error(expired, cancelled), and what the relay says.
+// What a verdict says.
+enum class Verdict : std::uint8_t { wrong = 0, right = 1, withdrawn = 2 };
+
+// Where the two leave word for each other, until ten minutes are over. Once the relay was reached,
+// what is worth retrying is retried until then. Throws Error(expired, cancelled), and what the
+// relay says.
 class Mailbox {
  public:
   Mailbox(store::Engine& engine, RelayClient client, const std::atomic<bool>* cancelled);
@@ -28,6 +32,8 @@ class Mailbox {
 
   // False where something else is there already.
   bool put(Message kind, int round, ByteView body);
+  // Once, whatever comes of it, and however late.
+  void try_put(Message kind, int round, ByteView body) noexcept;
   std::optional<Bytes> look(Message kind, int round);
   Bytes wait(Message kind, int round);
   void pause();  // until it is worth looking again
@@ -41,6 +47,7 @@ class Mailbox {
   RelayClient client_;
   const std::atomic<bool>* cancelled_;
   std::int64_t start_;
+  bool reached_ = false;  // a relay that never answered is a wrong address
   Bytes place_;
 };
 
@@ -71,9 +78,11 @@ base::Hash32 promise_of(const base::Hash32& nonce);
 Bytes said_by_inviter(const base::Hash32& promise);  // in the open, beside its share
 
 // Sealed under keys that follow from the agreed one. Opening throws Error(malformed,
-// invalid_argument) for what is not of the other side.
-Bytes seal_hello(const PairingHello& hello, const crypto::CpaceKeys& keys, base::Random& random);
-PairingHello open_hello(ByteView sealed, const crypto::CpaceKeys& keys);
+// invalid_argument) for what is not of the other side. A hello is signed by the device it is of,
+// for this run: `tag` is the joiner's.
+Bytes seal_hello(const PairingHello& hello, const crypto::CpaceKeys& keys,
+                 const crypto::SigningKey& key, base::Random& random);
+PairingHello open_hello(ByteView sealed, const crypto::CpaceKeys& keys, ByteView tag);
 Bytes seal_welcome(const Welcome& welcome, const crypto::CpaceKeys& keys, base::Random& random);
 Welcome open_welcome(ByteView sealed, const crypto::CpaceKeys& keys);
 

@@ -1,10 +1,9 @@
 // Letting a device in side by side: by a typed and a scanned code, and everybody who should not get
 // in that way.
 
-#include "src/sync/pairing.h"
-
 #include <gtest/gtest.h>
 
+#include "src/sync/pairing_messages.h"
 #include "src/sync/test_turns.h"
 
 namespace holdfast::sync {
@@ -268,30 +267,62 @@ TEST(Pairing, AScannedCodeNamesTheVault) {
                   }});
 }
 
-// Somebody in between who knows the code: pairs with each side, and the digits tell.
-TEST(Pairing, WhoKnowsTheCodeAndStandsInBetweenShowsInTheDigits) {
-  PairingScene victim(1, 1), evil(1, 5);
-  TestDevice intruder(victim.vault.relay, 400);
-  victim.take_turns(intruder);
-  std::string honest_digits, shown_to_intruder;
-  victim.answer = false;  // the user compares, and says no
-  victim.turns.run(
-      {[&] {
-         EXPECT_EQ(code_of([&] { victim.vault[0].vault().invite(victim.inviting()); }),
-                   ErrorCode::refused);
-       },
-       [&] {
-         while (victim.shown.empty()) victim.turns.yield();
-         JoinOptions options;
-         options.relay = kRelayUrl;
-         options.show_fingerprint = [&](const std::string& digits) { shown_to_intruder = digits; };
-         EXPECT_EQ(code_of([&] { intruder.vault().join(victim.shown, "phone", options); }),
-                   ErrorCode::refused);
-       }});
-  evil.turns.run(
-      {[&] { evil.vault[0].vault().invite(evil.inviting()); }, [&] { evil.join_when_shown(); }});
-  EXPECT_EQ(victim.asked.fingerprint, shown_to_intruder);
-  EXPECT_NE(victim.asked.fingerprint, evil.fingerprint);
+// The digits follow from all that somebody in between would have to choose alike on both sides.
+TEST(Pairing, TheDigitsFollowFromTheKeyTheNonceAndTheNewcomer) {
+  auto digits = [](std::uint8_t key, std::uint8_t nonce, std::uint8_t sign, std::uint8_t box) {
+    Agreed agreed;
+    agreed.keys.session_key = crypto::Secret(Bytes(64, key));
+    agreed.nonce.fill(nonce);
+    agreed.hello.sign.fill(sign);
+    agreed.hello.box.fill(box);
+    return fingerprint(agreed);
+  };
+  std::set<std::string> all = {digits(1, 1, 1, 1), digits(2, 1, 1, 1), digits(1, 2, 1, 1),
+                               digits(1, 1, 2, 1), digits(1, 1, 1, 2)};
+  EXPECT_EQ(all.size(), 5u);
+  EXPECT_EQ(digits(1, 1, 1, 1), digits(1, 1, 1, 1));
+}
+
+// A hello is of the device that signed it, for this run alone: nobody comes in under another's
+// keys.
+TEST(Pairing, AHelloIsSignedByItsDevice) {
+  base::SeededRandom random(6);
+  auto seed = random.array<32>();
+  crypto::SigningKey own(seed);
+  seed = random.array<32>();
+  crypto::SigningKey somebody(seed);
+  crypto::CpaceKeys keys{crypto::Secret(Bytes(64, 1)), crypto::Secret(Bytes(64, 2)), {}};
+  PairingHello hello;
+  hello.sign = own.public_key();
+  hello.name = "x";
+  Bytes right = seal_hello(hello, keys, own, random);
+  EXPECT_EQ(open_hello(right, keys, keys.own_tag.view()).name.name, "x");
+  EXPECT_EQ(code_of([&] { open_hello(right, keys, Bytes(64, 3)); }), ErrorCode::malformed);
+  hello.sign = somebody.public_key();
+  EXPECT_EQ(
+      code_of([&] { open_hello(seal_hello(hello, keys, own, random), keys, keys.own_tag.view()); }),
+      ErrorCode::malformed);
+}
+
+// The relay, as the inviter with a guessed code, says that the place was taken when it has the
+// answer: the joiner gives no second one.
+TEST(Pairing, TheJoinerAnswersOnceATime) {
+  PairingScene scene;
+  int answers = 0;
+  scene.vault.relay.after = [&](const base::HttpRequest& request, base::HttpResponse& response) {
+    if (!is_mail(request, "PUT") || request.body.size() < 200) return;
+    ++answers;
+    response = {409, {}, 0, ""};
+  };
+  std::atomic<bool> stop = false;
+  InviteOptions options = scene.inviting();
+  options.cancelled = &stop;
+  scene.turns.run({[&] { EXPECT_THROW(scene.vault[0].vault().invite(options), Error); },
+                   [&] {
+                     EXPECT_EQ(code_of([&] { scene.join_when_shown(); }), ErrorCode::refused);
+                     stop = true;
+                   }});
+  EXPECT_EQ(answers, 1);
 }
 
 // A nonce that was not promised, or a promise that was not the inviter's, ends in a refusal.

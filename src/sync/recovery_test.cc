@@ -196,9 +196,9 @@ TEST(Recovery, ARelayThatTakesAnOldCodeConvincesNoDevice) {
   record.through = membership.log().value();
   std::set<base::Id16> everybody;
   for (const auto& [device, enrolled] : membership.control().members()) everybody.insert(device);
-  record.epoch = fresh_epoch(membership.control(), everybody, old.box.public_key(), std::nullopt,
-                             Bytes(32, 1), random)
-                     .start;
+  record.epoch =
+      fresh_epoch(membership.control(), everybody, old.box.public_key(), std::nullopt, {}, random)
+          .start;
   set_recovery(record, old, id);
   record.signature =
       old.sign.sign(wire::signed_message(wire::kSignControl, id, wire::encode_unsigned(record)));
@@ -219,6 +219,68 @@ TEST(Recovery, ARelayThatTakesAnOldCodeConvincesNoDevice) {
       lost.vault.relay.perform(client.post_control(record.previous, wire::encode(record))).status,
       403);
   EXPECT_EQ(lost.vault.relay.perform(client.get_log(0)).status, 403);
+}
+
+// The relay saw the keys of the new device in an attempt that was cut off, and puts them into a
+// vault of its own.
+TEST(Recovery, TheRelayCannotMoveARepeatedAttemptElsewhere) {
+  Recoverable lost;
+  TestDevice fresh(lost.vault.relay, 900);
+  lost.vault.relay.before = [](const base::HttpRequest& request) {
+    return request.method == "POST" && request.url.ends_with("/control");
+  };
+  EXPECT_EQ(code_of([&] { lost.recover(fresh, lost.code); }), ErrorCode::unreachable);
+  lost.vault.relay.before = nullptr;
+  // A vault of the relay's, and the victim's device in it, with everything else in order.
+  TestDevice evil(lost.vault.relay, 950);
+  evil.vault().create("evil", [](const std::string&) {});
+  evil.vault().use_relay(kRelayUrl);
+  const store::Identity& victim = fresh.store->engine().identity();
+  {
+    MemberClient member(evil.store->engine());
+    member.extend([&](const wire::ControlState& state, wire::ControlRecord& record) {
+      if (state.device(victim.id)) return false;
+      record.type = wire::ControlType::enrol;
+      record.device_sign = victim.sign.public_key();
+      record.device_box = victim.box.public_key();
+      record.name = member.membership().seal_name("x", 0, member.membership().epoch_key(0).view());
+      return true;
+    });
+  }
+  evil.vault().rotate_key();
+  base::Hash32 evil_id = Membership(evil.store->engine()).vault();
+  lost.vault.relay.after = [&](const base::HttpRequest& request, base::HttpResponse& response) {
+    if (request.url.find("/v1/recovery/") != std::string::npos) {
+      response.body = base::to_bytes(evil_id);
+    }
+  };
+  EXPECT_EQ(code_of([&] { lost.recover(fresh, lost.code); }), ErrorCode::protocol);
+  EXPECT_FALSE(fresh.vault().exists());
+  lost.vault.relay.after = nullptr;
+  lost.recover(fresh, lost.code);
+  EXPECT_EQ(fresh.store->engine().identity().id, victim.id);
+  EXPECT_EQ(fresh.sync->sync().state, SyncState::up_to_date);
+}
+
+// A stolen device makes a recovery code of its own before it is taken out: that goes with it.
+TEST(Recovery, ACodeThatARevokedDeviceMadeGoesWithIt) {
+  Recoverable lost;
+  std::string thiefs, owners;
+  lost.vault[1].vault().replace_recovery_code(Recoverable::keep(thiefs));
+  EXPECT_EQ(lost.vault[0].vault().recovery_set_by(), "");
+  lost.vault[0].sync->sync();
+  EXPECT_EQ(lost.vault[0].vault().recovery_set_by(), "device-2");
+  base::Id16 thief = lost.vault[1].store->engine().identity().id;
+  EXPECT_EQ(code_of([&] { lost.vault[0].vault().revoke(thief); }), ErrorCode::invalid_argument);
+  lost.vault[0].vault().revoke(thief, Recoverable::keep(owners));
+  TestDevice fresh(lost.vault.relay, 900);
+  EXPECT_EQ(code_of([&] { lost.recover(fresh, thiefs); }), ErrorCode::refused);
+  lost.vault[0].store->store("later", {{"n", 2}});
+  lost.vault[0].sync->sync();
+  lost.recover(fresh, owners);
+  EXPECT_EQ(fresh.sync->sync().state, SyncState::up_to_date);
+  EXPECT_EQ(fresh.store->retrieve("later")->at("n"), 2);
+  EXPECT_EQ(fresh.vault().recovery_set_by(), "");
 }
 
 // A relay that invents a vault for a code it does not know cannot: the code vouches for its vault.

@@ -13,17 +13,6 @@ crypto::Secret new_code(store::Engine& engine) {
   return secret;
 }
 
-void hand_over(const crypto::Secret& secret, const KeepCode& keep) {
-  std::string text = crypto::recovery_text(secret.view());
-  try {
-    keep(text);
-  } catch (...) {
-    crypto::wipe(text);
-    throw;
-  }
-  crypto::wipe(text);
-}
-
 // Once a new code is shown, a failure leaves open which of the two counts.
 void keeping_both_codes(const std::function<void()>& work) {
   try {
@@ -35,18 +24,23 @@ void keeping_both_codes(const std::function<void()>& work) {
   }
 }
 
-// What the holder of the recovery key finds in the list: the vault's keys.
-crypto::Secret open_current_key(const FetchedList& list, const crypto::BoxKey& box) {
-  for (auto record = list.records.rbegin(); record != list.records.rend(); ++record) {
-    for (const wire::KeyBox& boxed : wire::decode_control(*record).epoch.boxes) {
+// What the holder of the recovery key finds in the list: the vault's keys, from all boxes that were
+// ever made for it, for the last one may hold another key than it says.
+KeyRing open_boxes(const FetchedList& list, const crypto::BoxKey& box) {
+  KeyRing ring(list.state, [&](std::uint64_t position) { return list.records[position]; });
+  for (std::size_t epoch = list.state.epochs().size(); epoch-- > 0;) {
+    wire::EpochStart start =
+        wire::decode_control(list.records[list.state.epochs()[epoch].position]).epoch;
+    for (const wire::KeyBox& boxed : start.boxes) {
       if (boxed.receiver != box.public_key()) continue;
       std::optional<crypto::Secret> key = box.open(boxed.box);
-      if (key && epoch_hash(key->view()) == list.state.epochs().back().hash) return std::move(*key);
+      if (key) ring.add(static_cast<std::uint32_t>(epoch), key->view());
     }
   }
-  throw Error(ErrorCode::protocol,
-              "the device that changed the vault's key last gave the recovery code another one "
-              "than it says: recover with a device that is still in the vault");
+  if (ring.keys().empty()) {
+    throw Error(ErrorCode::protocol, "no key of the vault was ever sealed to this recovery code");
+  }
+  return ring;
 }
 
 LogPosition log_head(store::Engine& engine, const RelayClient& client) {
@@ -58,52 +52,84 @@ LogPosition log_head(store::Engine& engine, const RelayClient& client) {
 
 }  // namespace
 
+void hand_over(const crypto::Secret& secret, const KeepCode& keep) {
+  std::string text = crypto::recovery_text(secret.view());
+  try {
+    keep(text);
+  } catch (...) {
+    crypto::wipe(text);
+    throw;
+  }
+  crypto::wipe(text);
+}
+
 void start_epoch(store::Engine& engine) {
   MemberClient member(engine);
   member.extend([&](const wire::ControlState& state, wire::ControlRecord& record) {
     record.type = wire::ControlType::epoch;
     record.epoch = fresh_epoch(state, {}, state.recovery().box, std::nullopt,
-                               member.membership().epoch_key(state.epoch()).view(),
-                               *engine.environment().random)
+                               member.membership().keys_to_pass_on(), *engine.environment().random)
                        .start;
     return true;
   });
 }
 
-void revoke_device(store::Engine& engine, const base::Id16& device) {
+void revoke_device(store::Engine& engine, const base::Id16& device, const KeepCode& keep) {
   if (device == engine.identity().id) {
     throw Error(ErrorCode::invalid_argument, "a device is taken out by another one: do it there");
+  }
+  // Whoever replaced the code may have kept it: then it goes with the device.
+  std::optional<RecoveryKeys> next;
+  auto needs_code = [&](const wire::ControlState& state) {
+    return state.knows_recovery(device) && !next;
+  };
+  if (needs_code(MemberClient(engine).membership().control())) {
+    if (!keep) {
+      throw Error(
+          ErrorCode::invalid_argument,
+          "that device replaced the vault's recovery code, and may know it: say where a new "
+          "code goes");
+    }
+    crypto::Secret secret = new_code(engine);
+    hand_over(secret, keep);
+    next = recovery_keys(secret.view());
   }
   MemberClient member(engine);
   auto make = [&](const wire::ControlState& state, wire::ControlRecord& record) {
     if (!state.member(device)) {
       throw Error(ErrorCode::not_found, "that device is not in the vault (any more)");
     }
-    Membership& membership = member.membership();
+    if (needs_code(state)) {
+      throw Error(ErrorCode::exists,
+                  "that device has replaced the recovery code meanwhile: revoke it again");
+    }
     record.type = wire::ControlType::revoke;
     record.revoked = {device};
-    record.through = membership.log().value();
-    record.epoch =
-        fresh_epoch(state, {device}, state.recovery().box, std::nullopt,
-                    membership.epoch_key(state.epoch()).view(), *engine.environment().random)
-            .start;
+    record.through = member.membership().log().value();
+    record.replaces_recovery = next.has_value();
+    record.epoch = fresh_epoch(state, {device},
+                               next ? next->box.public_key() : state.recovery().box, std::nullopt,
+                               member.membership().keys_to_pass_on(), *engine.environment().random)
+                       .start;
+    if (next) set_recovery(record, *next, state.vault());
     return true;
   };
   member.extend(make, true);
 }
 
 void replace_recovery(store::Engine& engine, const KeepCode& keep) {
+  MemberClient(engine).membership().require();  // before a code is shown that may not come to count
   crypto::Secret secret = new_code(engine);
   RecoveryKeys keys = recovery_keys(secret.view());
-  MemberClient member(engine);
   hand_over(secret, keep);
   keeping_both_codes([&] {
+    MemberClient member(engine);
     member.extend([&](const wire::ControlState& state, wire::ControlRecord& record) {
       record.type = wire::ControlType::recovery_key;
-      record.epoch = fresh_epoch(state, {}, keys.box.public_key(), std::nullopt,
-                                 member.membership().epoch_key(state.epoch()).view(),
-                                 *engine.environment().random)
-                         .start;
+      record.epoch =
+          fresh_epoch(state, {}, keys.box.public_key(), std::nullopt,
+                      member.membership().keys_to_pass_on(), *engine.environment().random)
+              .start;
       set_recovery(record, keys, state.vault());
       return true;
     });
@@ -116,33 +142,33 @@ namespace {
 class Recovery {
  public:
   Recovery(store::Engine& engine, const std::string& relay, ByteView secret)
-      : engine_(engine), keys_(recovery_keys(secret)), client_(relay) {}
+      : engine_(engine), keys_(recovery_keys(secret)), client_(relay), list_(find()) {}
 
   void run(const DeviceLabel& name, const KeepCode& keep) {
-    find();
     if (!resume()) {
       sign_in(engine_, client_, keys_.sign);
       list_.fetch(engine_, client_);
       require_current();
-      open_current_key(list_, keys_.box);
+      open_boxes(list_, keys_.box);
       crypto::Secret fresh = new_code(engine_);
       hand_over(fresh, keep);
       keeping_both_codes([&] { take_over(name, recovery_keys(fresh.view())); });
     }
-    // The key of the list's last epoch comes boxed in it.
-    Welcome welcome;
-    welcome.vault = list_.state.vault();
+    Welcome welcome;  // the key comes boxed in the list
+    welcome.vault = list_.vault;
     welcome.log = through_;
     welcome.epoch = list_.state.epoch();
-    welcome.key = open_current_key(list_, engine_.identity().box);
     enter(engine_, client_, welcome, list_);
   }
 
  private:
-  void find() {
-    base::Reader in(found_ = lookup(), "the relay's answer");
-    client_.set_vault(in.array<32>());
+  base::Hash32 find() {
+    Bytes found = lookup();
+    base::Reader in(found, "the relay's answer");
+    auto vault = in.array<32>();
     in.expect_end();
+    client_.set_vault(vault);
+    return vault;
   }
   Bytes lookup() {
     try {
@@ -155,7 +181,8 @@ class Recovery {
     }
   }
 
-  // An attempt that was cut off after the relay had taken it.
+  // An attempt that was cut off after the relay had taken it. Only what this very code has signed
+  // counts: a relay can put anybody's device into a vault of its own.
   bool resume() {
     try {
       sign_in(engine_, client_, engine_.identity().sign);
@@ -165,10 +192,15 @@ class Recovery {
     }
     list_.fetch(engine_, client_);
     const wire::EnrolledDevice* self = list_.state.member(engine_.identity().id);
-    if (!self) return false;
-    wire::ControlRecord entry = wire::decode_control(list_.records[self->position]);
-    bool recovered = entry.type == wire::ControlType::recover;
-    through_ = recovered ? entry.through : log_head(engine_, client_);
+    bool by_code = self && self->way == wire::EnrolledDevice::Way::recovery &&
+                   self->added_by == keys_.sign.public_key();
+    if (!by_code || !list_.state.recovery_is_proved(keys_.sign.public_key())) {
+      throw Error(
+          ErrorCode::protocol,
+          "the relay shows a vault in which this device is, and not by this code: use a new "
+          "store, and do not trust this relay");
+    }
+    through_ = wire::decode_control(list_.records[self->position]).through;
     return true;
   }
 
@@ -177,7 +209,7 @@ class Recovery {
     for (int attempt = 1;; ++attempt) {
       list_.fetch(engine_, client_);
       require_current();
-      crypto::Secret key = open_current_key(list_, keys_.box);
+      EpochKeys previous = open_boxes(list_, keys_.box).to_pass_on();
       through_ = log_head(engine_, client_);
       try {
         post_record(engine_, client_, list_.state, keys_.sign,
@@ -190,7 +222,7 @@ class Recovery {
                       for (const auto& [id, device] : state.members()) everybody.insert(id);
                       FreshEpoch fresh =
                           fresh_epoch(state, everybody, next.box.public_key(), record.device_box,
-                                      key.view(), *engine_.environment().random);
+                                      previous, *engine_.environment().random);
                       record.epoch = std::move(fresh.start);
                       record.name = Membership(engine_).seal_name(name, record.epoch.number,
                                                                   fresh.key.view());
@@ -218,7 +250,7 @@ class Recovery {
                   "this recovery code was replaced by a newer one, and opens nothing any more: use "
                   "the newest");
     }
-    if (!list_.state.recovery_is_proved()) {
+    if (!list_.state.recovery_is_proved(keys_.sign.public_key())) {
       throw Error(ErrorCode::protocol,
                   "nothing shows that the recovery code is this vault's: it was made by an early "
                   "version. Replace the code on a device of the vault ('holdfast vault "
@@ -231,7 +263,6 @@ class Recovery {
   RelayClient client_;
   FetchedList list_;
   LogPosition through_;
-  Bytes found_;
 };
 
 }  // namespace

@@ -152,7 +152,7 @@ void Session::on_control(ByteView body) {
   std::vector<Bytes> records = wire::decode_list(body);
   if (records.empty()) {
     membership_.require_not_revoked();
-    membership_.require_current_key();
+    if (scope_ == Scope::all) membership_.require_current_key();
     inbox_.retry_held(counts_);
     return enter(Phase::pull);
   }

@@ -53,6 +53,9 @@ void enrol_by_ticket(store::Engine& engine, RelayClient& client,
   for (int attempt = 1;; ++attempt) {
     fetch_checked(engine, client, welcome, list);
     if (list.state.device(identity.id)) return;
+    if (attempt > kAttempts) {
+      throw Error(ErrorCode::busy, "the vault's device list keeps changing: try again later");
+    }
     if (!list.state.open_ticket(ticket_key.public_key())) spent();
     try {
       post_record(engine, client, list.state, ticket_key,
@@ -66,7 +69,7 @@ void enrol_by_ticket(store::Engine& engine, RelayClient& client,
                   });
       sign_in(engine, client, identity.sign);  // the ticket is spent
     } catch (const Error& error) {
-      if (error.code() != ErrorCode::exists || attempt == kAttempts) throw;
+      if (error.code() != ErrorCode::exists) throw;
     }
   }
 }
@@ -114,7 +117,10 @@ Parcel open_parcel(ByteView sealed, const Ticket& ticket) {
   std::optional<crypto::Secret> plain =
       crypto::open_committing(parcel_key(ticket).view(), kParcelContext, sealed);
   if (!plain)
-    throw Error(ErrorCode::malformed, "the ticket does not open what the relay holds for it");
+    throw Error(ErrorCode::malformed,
+                "the ticket does not open what the relay holds for it: copy the whole line again, "
+                "or ask for a "
+                "new one");
   base::Reader in(plain->view(), "the ticket's parcel");
   Parcel parcel;
   parcel.welcome = read_welcome(in);
@@ -129,6 +135,7 @@ std::string invite_by_ticket(store::Engine& engine, std::int64_t lifetime_ms) {
   }
   base::Random& random = *engine.environment().random;
   MemberClient member(engine);
+  member.require_current_key();
   Ticket ticket{member.client().url(), random.array<16>(), random.array<16>()};
   Parcel parcel;
   parcel.ticket_seed = crypto::Secret(32);
@@ -154,7 +161,7 @@ void join_by_ticket(store::Engine& engine, const std::string& text, const Device
   client.set_vault(welcome.vault);
   crypto::SigningKey ticket_key(parcel.ticket_seed.view());
   sign_in_by_ticket(engine, client, ticket_key);
-  FetchedList list;
+  FetchedList list(welcome.vault);
   try {
     enrol_by_ticket(engine, client, ticket_key, welcome, name, list);
   } catch (const Error& error) {

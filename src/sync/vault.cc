@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "src/crypto/recovery_code.h"
+#include "src/model/json.h"
 #include "src/sync/pairing.h"
 #include "src/sync/rotation.h"
 #include "src/sync/ticket.h"
@@ -14,6 +15,12 @@ using sync::Membership;
 namespace {
 
 constexpr const char* kByRecovery = "the recovery code";
+
+bool is_printable(const std::string& text) {
+  return model::valid_utf8(text) && std::none_of(text.begin(), text.end(), [](unsigned char c) {
+           return c < ' ' || c == 0x7f;
+         });
+}
 
 Membership membership_of(const EncryptedLocalStore& store) {
   Membership membership(store.engine());
@@ -56,6 +63,11 @@ const char* device_state_name(Device::State state) noexcept {
   return "unknown";
 }
 
+bool DeviceLabel::is_valid() const {
+  return name.find_first_not_of(' ') != std::string::npos && name.size() <= 64 &&
+         is_printable(name) && kind.size() <= 32 && is_printable(kind);
+}
+
 bool Vault::exists() const { return Membership(store_->engine()).in_vault(); }
 
 std::string Vault::id() const { return base::to_hex(membership_of(*store_).vault()); }
@@ -93,9 +105,7 @@ void Vault::create(const DeviceLabel& device,
     engine.write_all_again();
     engine.database().set_meta("restored", {});
   }
-  std::string code = crypto::recovery_text(recovery.view());
-  keep_recovery_code(code);
-  crypto::wipe(code);
+  sync::hand_over(recovery, keep_recovery_code);
   transaction.commit();
 }
 
@@ -103,6 +113,7 @@ void Vault::use_relay(const std::string& given) {
   std::string url = sync::check_relay_url(given);
   store::Engine& engine = store_->engine();
   Membership membership = membership_of(*store_);
+  membership.require_not_revoked();
   Bytes genesis;
   {
     std::lock_guard lock(engine.mutex());
@@ -141,19 +152,41 @@ std::string Vault::invite_ticket(std::int64_t lifetime_ms) {
   return sync::invite_by_ticket(store_->engine(), lifetime_ms);
 }
 
-void Vault::join(const std::string& text, const DeviceLabel& device, const JoinOptions& options) {
-  check_newcomer(*store_, device);
-  std::lock_guard running(store_->engine().sync_mutex());
-  if (sync::is_ticket(text)) return sync::join_by_ticket(store_->engine(), text, device);
-  sync::PairingCode code = sync::parse_pairing_code(text);
-  std::string relay = sync::is_scanned_code(text) ? code.relay : options.relay;
-  if (relay.empty()) {
+void Vault::check_join(const std::string& text, const DeviceLabel& device,
+                       const JoinOptions& options) {
+  sync::check_label(device);
+  std::string relay;
+  if (sync::is_ticket(text)) {
+    relay = sync::parse_ticket(text).relay;
+  } else {
+    relay = sync::parse_pairing_code(text).relay;  // empty: a typed code
+  }
+  if (relay.empty() && options.relay.empty()) {
     throw Error(ErrorCode::invalid_argument,
                 "a typed code is good with the relay's URL: give the one that the other device "
                 "uses");
   }
+  if (!options.relay.empty()) {
+    std::string given = sync::check_relay_url(options.relay);
+    if (!relay.empty() && given != sync::check_relay_url(relay)) {
+      throw Error(ErrorCode::invalid_argument,
+                  "the code is for the relay " + relay + ", and not for the one that was given");
+    }
+  }
+}
+
+void Vault::join(const std::string& text, const DeviceLabel& device, const JoinOptions& options) {
+  check_join(text, device, options);
+  check_newcomer(*store_, device);
+  store_->engine().require_no_transaction();
+  std::lock_guard running(store_->engine().sync_mutex());
+  if (sync::is_ticket(text)) return sync::join_by_ticket(store_->engine(), text, device);
+  sync::PairingCode code = sync::parse_pairing_code(text);
+  std::string relay = sync::is_scanned_code(text) ? code.relay : options.relay;
   sync::pair_as_joiner(store_->engine(), code, sync::check_relay_url(relay), device, options);
 }
+
+void Vault::refresh() { sync::MemberClient(store_->engine()).membership().require(); }
 
 std::vector<Device> Vault::devices() const {
   store::Engine& engine = store_->engine();
@@ -199,23 +232,33 @@ std::vector<Device> Vault::devices() const {
 Device Vault::find_device(const std::string& name) const {
   constexpr std::size_t kLeastDigits = 8;
   std::optional<Device> found;
+  bool is_out = false;
   for (Device& device : devices()) {
-    if (device.state == Device::State::revoked) continue;
     bool by_id = name.size() >= kLeastDigits && base::to_hex(device.id).starts_with(name);
     if (device.name != name && !by_id) continue;
+    if (device.state == Device::State::revoked) {
+      is_out = true;
+      continue;
+    }
     if (found) {
       throw Error(ErrorCode::invalid_argument,
-                  "several devices go by that name: give the first 8 digits of its id");
+                  "several devices go by that name: give the first 8 digits of its id, from "
+                  "'holdfast device ls'");
     }
     found = std::move(device);
   }
-  if (!found) throw Error(ErrorCode::not_found, "no device in the vault goes by that name");
+  if (!found) {
+    throw Error(ErrorCode::not_found,
+                is_out ? "the device of that name was taken out of the vault already"
+                       : "no device in the vault goes by that name: see 'holdfast device ls'");
+  }
   return *found;
 }
 
 void Vault::rename(const std::array<std::uint8_t, 16>& device, const DeviceLabel& label) {
   sync::check_label(label);
   sync::MemberClient member(store_->engine());
+  member.require_current_key();
   member.extend([&](const wire::ControlState& state, wire::ControlRecord& record) {
     if (!state.member(device)) {
       throw Error(ErrorCode::not_found, "that device is not in the vault (any more)");
@@ -228,8 +271,16 @@ void Vault::rename(const std::array<std::uint8_t, 16>& device, const DeviceLabel
   });
 }
 
-void Vault::revoke(const std::array<std::uint8_t, 16>& device) {
-  sync::revoke_device(store_->engine(), device);
+void Vault::revoke(const std::array<std::uint8_t, 16>& device,
+                   const std::function<void(const std::string& code)>& keep) {
+  sync::revoke_device(store_->engine(), device, keep);
+}
+
+std::string Vault::recovery_set_by() const {
+  Membership membership = membership_of(*store_);
+  const wire::ControlState& control = membership.control();
+  base::Id16 by = base::device_id_of(control.recovery_set_by());
+  return control.knows_recovery(by) ? membership.device_name(by).name : "";
 }
 
 void Vault::rotate_key() { sync::start_epoch(store_->engine()); }
@@ -238,9 +289,21 @@ void Vault::replace_recovery_code(const std::function<void(const std::string& co
   sync::replace_recovery(store_->engine(), keep);
 }
 
+void Vault::check_recover(const std::string& code, const std::string& relay,
+                          const DeviceLabel& device) {
+  sync::check_label(device);
+  sync::check_relay_url(relay);
+  if (!crypto::parse_recovery_code(code)) {
+    throw Error(ErrorCode::invalid_argument,
+                "that is no recovery code: look for a mistyped or missing letter");
+  }
+}
+
 void Vault::recover(const std::string& code, const std::string& relay, const DeviceLabel& device,
                     const std::function<void(const std::string& code)>& keep) {
+  check_recover(code, relay, device);
   check_newcomer(*store_, device);
+  store_->engine().require_no_transaction();
   std::lock_guard running(store_->engine().sync_mutex());
   sync::recover(store_->engine(), code, relay, device, keep);
 }

@@ -1,5 +1,7 @@
 #include "src/wire/control.h"
 
+#include <sodium.h>
+
 #include <algorithm>
 
 #include "holdfast/error.h"
@@ -26,9 +28,16 @@ bool starts_epoch(ControlType type) {
   return false;
 }
 
-bool sets_recovery(ControlType type) {
-  return type == ControlType::genesis || type == ControlType::recovery_key ||
-         type == ControlType::recover;
+bool sets_recovery(const ControlRecord& record) {
+  return record.type == ControlType::genesis || record.type == ControlType::recovery_key ||
+         record.type == ControlType::recover || record.replaces_recovery;
+}
+
+// Nothing can be boxed to a point of low order, and every epoch's key is boxed to everybody.
+bool is_usable(const Hash32& box_key) {
+  static constexpr std::uint8_t kScalar[32] = {8};
+  std::uint8_t point[32];
+  return crypto_scalarmult(point, kScalar, box_key.data()) == 0;
 }
 
 bool adds_device(ControlType type) {
@@ -60,7 +69,7 @@ void ControlState::check(const ControlRecord& record) const {
   if (record.type == ControlType::rename && !member(record.device)) {
     broken("a device was renamed that is not in the vault");
   }
-  if (sets_recovery(record.type)) check_proof(record);
+  if (sets_recovery(record)) check_recovery(record);
   if (starts_epoch(record.type)) check_epoch(record);
 }
 
@@ -86,6 +95,7 @@ void ControlState::check_signer(const ControlRecord& record) const {
 
 void ControlState::check_newcomer(const ControlRecord& record) const {
   if (device(device_id_of(record.device_sign))) broken("a device was added twice");
+  if (!is_usable(record.device_box)) broken("a device has a key to which nothing can be boxed");
   if (record.type == ControlType::enrol && members_ >= kMaxDevices) {
     broken("it has too many devices");
   }
@@ -97,10 +107,14 @@ void ControlState::check_revoked(const ControlRecord& record) const {
     if (i > 0 && !(record.revoked[i - 1] < record.revoked[i])) broken("a record is out of order");
     if (!member(record.revoked[i])) broken("a device was taken out that is not in the vault");
     if (record.revoked[i] == device_id_of(record.signer)) broken("a device took itself out");
+    if (knows_recovery(record.revoked[i]) && !record.replaces_recovery) {
+      broken("a device was taken out that may know the recovery code");
+    }
   }
 }
 
-void ControlState::check_proof(const ControlRecord& record) const {
+void ControlState::check_recovery(const ControlRecord& record) const {
+  if (!is_usable(record.recovery.box)) broken("nothing can be boxed to its recovery key");
   if (record.version == 1) return;
   if (!verify(record.recovery.sign, kSignRecovery, vault_, proof_message(record),
               record.recovery.proof)) {
@@ -122,8 +136,8 @@ void ControlState::check_epoch(const ControlRecord& record) const {
   if (record.version == 1) return;
   const EpochStart& start = record.epoch;
   if (start.number != epochs_.size()) broken("an epoch does not follow the one before it");
-  std::set<Hash32> wanted = receivers(
-      taken_out(record), sets_recovery(record.type) ? record.recovery.box : recovery_.box);
+  std::set<Hash32> wanted =
+      receivers(taken_out(record), sets_recovery(record) ? record.recovery.box : recovery_.box);
   if (record.type == ControlType::genesis || record.type == ControlType::recover) {
     wanted.insert(record.device_box);
   }
@@ -167,10 +181,10 @@ void ControlState::apply(const ControlRecord& record, const Hash32& hash) {
   }
   for (const Id16& id : taken_out(record)) revoke(id, record);
   if (record.type == ControlType::recover) enrol(record, Way::recovery, record.signer);
-  if (sets_recovery(record.type)) {
+  if (sets_recovery(record)) {
     recovery_ = record.recovery;
-    recovery_proved_ = record.version > 1;
-    recovery_keys_.insert(record.recovery.sign);
+    recovery_set_by_ = record.signer;
+    recovery_keys_[record.recovery.sign] = record.version > 1;
   }
   if (starts_epoch(record.type)) start_epoch(record);
   head_ = hash;
@@ -196,7 +210,7 @@ void ControlState::revoke(const Id16& id, const ControlRecord& record) {
 
 // Tickets carry a key of the epoch they were made in, and may be by somebody who is out now.
 void ControlState::start_epoch(const ControlRecord& record) {
-  epochs_.push_back({record.epoch.hash, record.epoch.sealed_previous, record.signer});
+  epochs_.push_back({record.epoch.hash, record.signer, count_});
   tickets_.clear();
 }
 
@@ -221,6 +235,17 @@ const EnrolledDevice* ControlState::member(const Id16& id) const {
 bool ControlState::is_member(const Hash32& sign) const {
   const EnrolledDevice* found = member(device_id_of(sign));
   return found && found->sign == sign;
+}
+
+// The one from the vault's beginning is on the user's paper alone.
+bool ControlState::knows_recovery(const Id16& id) const {
+  const EnrolledDevice* found = member(id);
+  return found && found->sign == recovery_set_by_ && recovery_keys_.size() > 1;
+}
+
+bool ControlState::recovery_is_proved(const Hash32& sign) const {
+  auto found = recovery_keys_.find(sign);
+  return found != recovery_keys_.end() && found->second;
 }
 
 std::optional<ControlState::OpenTicket> ControlState::open_ticket(const Hash32& sign) const {

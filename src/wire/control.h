@@ -54,8 +54,8 @@ class ControlState {
 
   struct Epoch {
     Hash32 hash{};
-    Bytes sealed_previous;
-    Hash32 by{};  // signer of the record that started it
+    Hash32 by{};                 // signer of the record that started it
+    std::uint64_t position = 0;  // of that record
   };
   std::uint32_t epoch() const { return static_cast<std::uint32_t>(epochs_.size()) - 1; }
   const std::vector<Epoch>& epochs() const { return epochs_; }
@@ -63,9 +63,12 @@ class ControlState {
   std::set<Hash32> receivers(const std::set<Id16>& without, const Hash32& recovery_box) const;
 
   const RecoveryKey& recovery() const { return recovery_; }
-  // Whether a vault of before version 2 has the recovery key still that nobody vouches for.
-  bool recovery_is_proved() const { return recovery_proved_; }
+  const Hash32& recovery_set_by() const { return recovery_set_by_; }
+  // Whether that device is in, and replaced the code that counts now: it may know it.
+  bool knows_recovery(const Id16& device) const;
   bool was_recovery_key(const Hash32& sign) const { return recovery_keys_.count(sign) != 0; }
+  // Whether this key has signed for this vault; that of a vault from before version 2 has not.
+  bool recovery_is_proved(const Hash32& sign) const;
 
   // The record of a ticket that is not spent and not void: a new epoch voids them all.
   struct OpenTicket {
@@ -79,7 +82,7 @@ class ControlState {
   void check_signer(const ControlRecord& record) const;
   void check_newcomer(const ControlRecord& record) const;
   void check_epoch(const ControlRecord& record) const;
-  void check_proof(const ControlRecord& record) const;
+  void check_recovery(const ControlRecord& record) const;
   void check_revoked(const ControlRecord& record) const;
   void check(const ControlRecord& record) const;
   void apply(const ControlRecord& record, const Hash32& hash);
@@ -96,8 +99,8 @@ class ControlState {
   std::map<Id16, EnrolledDevice> devices_;
   std::size_t members_ = 0;
   RecoveryKey recovery_;
-  bool recovery_proved_ = false;
-  std::set<Hash32> recovery_keys_;  // all that ever were
+  Hash32 recovery_set_by_{};
+  std::map<Hash32, bool> recovery_keys_;  // all that ever were, and whether they are proved
   std::set<Hash32> hashes_;
   std::map<Hash32, OpenTicket> tickets_;
 };

@@ -21,6 +21,7 @@ std::vector<KeyBox> read_boxes(base::Reader& in) {
   for (KeyBox& box : boxes) {
     box.receiver = in.array<32>();
     box.box = base::to_bytes(in.sized());
+    if (box.box.size() != kKeyBox) in.fail("a boxed key has another size");
   }
   return boxes;
 }
@@ -28,7 +29,7 @@ std::vector<KeyBox> read_boxes(base::Reader& in) {
 void write_epoch(base::Writer& out, const EpochStart& epoch) {
   out.u32(epoch.number);
   out.raw(epoch.hash);
-  out.sized(epoch.sealed_previous);
+  out.sized(epoch.previous_keys);
   write_boxes(out, epoch.boxes);
 }
 
@@ -36,7 +37,8 @@ EpochStart read_epoch(base::Reader& in) {
   EpochStart epoch;
   epoch.number = in.u32();
   epoch.hash = in.array<32>();
-  epoch.sealed_previous = base::to_bytes(in.sized());
+  epoch.previous_keys = base::to_bytes(in.sized());
+  if (epoch.previous_keys.size() > kMaxPreviousKeys) in.fail("it holds too many keys");
   epoch.boxes = read_boxes(in);
   return epoch;
 }
@@ -108,6 +110,8 @@ Bytes encode_body(const ControlRecord& record) {
       body.varint(record.revoked.size());
       for (const Id16& id : record.revoked) body.raw(id);
       write(body, record.through);
+      body.u8(record.replaces_recovery);
+      if (record.replaces_recovery) write_recovery(body, record.recovery);
       write_epoch(body, record.epoch);
       break;
     case ControlType::epoch: write_epoch(body, record.epoch); break;
@@ -148,6 +152,14 @@ void decode_body(base::Reader& body, ControlRecord& record) {
       record.revoked.resize(body.count(16));
       for (Id16& id : record.revoked) id = body.array<16>();
       record.through = read_position(body);
+      switch (body.u8()) {
+        case 0: break;
+        case 1:
+          record.replaces_recovery = true;
+          record.recovery = read_recovery(body);
+          break;
+        default: body.fail("a flag is unknown");
+      }
       record.epoch = read_epoch(body);
       break;
     case ControlType::epoch: record.epoch = read_epoch(body); break;

@@ -11,13 +11,15 @@ using base::device_id_of;
 
 constexpr std::size_t kMaxControlRecord = 16 * 1024;
 constexpr std::size_t kMaxSealedName = 512;
+constexpr std::size_t kMaxPreviousKeys = 4096;  // bytes, sealed
+constexpr std::size_t kKeyBox = 32 + 48;        // bytes of a key, boxed
 constexpr std::uint64_t kMaxTicketMs = 60 * 60 * 1000;
 
 enum class ControlType : std::uint8_t {
   genesis = 1,       // makes the vault, by its first device
   ticket = 2,        // lets the holder of a one-time key enrol one device
   enrol = 3,         // adds a device, signed by one that is in or by an unspent ticket
-  revoke = 4,        // takes devices out, and starts an epoch for the others
+  revoke = 4,        // takes devices out, and starts an epoch for the others; may do as 7 does
   epoch = 6,         // starts an epoch; 5 was never written
   recovery_key = 7,  // puts a new recovery key in the place of the old, and starts an epoch
   rename = 8,
@@ -34,7 +36,7 @@ struct KeyBox {
 struct EpochStart {
   std::uint32_t number = 0;   // one more than the epoch before
   Hash32 hash{};              // of the key, so that no two devices can be given different ones
-  Bytes sealed_previous;      // the key before it, sealed under it; none in a genesis
+  Bytes previous_keys;        // sealed under it: the key before, and those that it does not lead to
   std::vector<KeyBox> boxes;  // for each device that is in and for the recovery key, by receiver
 };
 
@@ -59,11 +61,12 @@ struct ControlRecord {
 
   Hash32 device_sign{};  // genesis, enrol, recover
   Hash32 device_box{};
-  SealedName name;       // those, and rename
-  Hash32 nonce{};        // genesis
-  RecoveryKey recovery;  // genesis, recovery_key, recover
-  EpochStart epoch;      // genesis, revoke, epoch, recovery_key, recover
-  Hash32 ticket_sign{};  // ticket
+  SealedName name;                 // those, and rename
+  Hash32 nonce{};                  // genesis
+  RecoveryKey recovery;            // genesis, recovery_key, recover, some of revoke
+  bool replaces_recovery = false;  // of revoke: whether it has one
+  EpochStart epoch;                // genesis, revoke, epoch, recovery_key, recover
+  Hash32 ticket_sign{};            // ticket
   std::uint64_t lifetime_ms = 0;
   std::vector<Id16> revoked;  // revoke, ascending; of recover it is everybody
   LogPosition through;        // revoke, recover: their batches count up to here; the log's head
