@@ -137,6 +137,10 @@ void revoke_one_of_20(State& state) {
     state.ResumeTiming();
   }
 }
+void rotate_after_500(State& state) {
+  TestVault& vault = vault_of(1000);
+  for (auto _ : state) vault[0].vault().rotate_key();
+}
 void rotate_for_2(State& state) {
   for (auto _ : state) {
     state.PauseTiming();
@@ -159,6 +163,7 @@ BENCHMARK(open_vault_1000)->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK(open_vault_2)->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK(verify_list_1000)->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK(revoke_one_of_20)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(rotate_after_500)->Unit(benchmark::kMillisecond)->UseRealTime()->Iterations(20);
 BENCHMARK(rotate_for_2)->Unit(benchmark::kMillisecond)->UseRealTime();
 
 // Keeps the medians (or the only run) for the ratios.
@@ -189,7 +194,8 @@ int main(int argc, char** argv) {
                             {"agree_cpace", "agree_x25519"},
                             {"pair_devices", "join_by_ticket"},
                             {"open_vault_1000", "open_vault_2"},
-                            {"revoke_one_of_20", "rotate_for_2"}}) {
+                            {"revoke_one_of_20", "rotate_for_2"},
+                            {"rotate_after_500", "rotate_for_2"}}) {
     if (!medians.of.count(name) || !medians.of.count(peer)) continue;
     std::printf("%-18s %.2f times %s\n", name, medians.of[name] / medians.of[peer], peer);
   }

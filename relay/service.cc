@@ -16,8 +16,9 @@ constexpr std::int64_t kMailMs = 60 * 60 * 1000;
 constexpr std::size_t kCachedVaults = 1000;
 constexpr std::size_t kMaxControlRecords = 10'000;
 constexpr std::size_t kKeptForRevoking = 500;
-constexpr std::int64_t kFreezeMs = 30'000;
-constexpr const char* kFrozen = "the vault is being changed: try again a little later";
+constexpr std::int64_t kReserveMs = 30'000;
+constexpr std::int64_t kReserveAgainMs = 10 * 60 * 1000;
+constexpr const char* kReserved = "a device is being revoked: try again a little later";
 constexpr std::uint8_t kChallengeLabel = 1;
 constexpr std::uint8_t kSessionLabel = 2;
 
@@ -108,7 +109,7 @@ Response Service::route(const Request& request) {
   if (role == Role::nobody) return say(403, "this device is not in the vault");
   if (call == "control" && get) return control(*session, query);
   if (role == Role::former) return say(403, "this device was taken out of the vault");
-  if (call == "control" && post) return post_control(*session, request.body);
+  if (call == "control" && post) return post_control(*session, role, request.body);
   if (role == Role::ticket) return say(403, "a ticket enrols a device and nothing else");
   if (call == "log" && get) return log(*session, query);
   if (role == Role::recovery) return say(403, "a recovery key recovers the vault and nothing else");
@@ -265,7 +266,7 @@ Response Service::push(const Session& session, ByteView body) {
   std::vector<Bytes> batches = wire::decode_list(body);
   const wire::ControlState& state = control_state(session.vault);
   Id16 device = wire::device_id_of(session.signer);
-  if (is_frozen(session.vault, device)) return say(503, kFrozen);
+  if (is_reserved(session)) return say(503, kReserved);
   wire::PushAnswer out;
   storage_.transaction([&] {
     Vault vault = storage_.vault(session.vault).value();
@@ -325,22 +326,22 @@ Response Service::control(const Session& session, const std::string& query) {
       wire::encode_list(storage_.control(session.vault, query_number(query, "after", 0))));
 }
 
-Response Service::post_control(const Session& session, ByteView body) {
+Response Service::post_control(const Session& session, Role role, ByteView body) {
   wire::ControlPost post = wire::decode_control_post(body);
   wire::ControlRecord record = wire::decode_control(post.record);
   wire::ControlState& state = control_state(session.vault);
   if (record.signer != session.signer) return say(403, "a record is posted by its signer");
-  if (is_frozen(session.vault, wire::device_id_of(session.signer))) return say(503, kFrozen);
   if (!has_room(state.count(), record.type)) return say(403, "the device list is full");
   bool fresh = state.head() == post.expected_head;
   using wire::ControlType;
   bool revokes = record.type == ControlType::revoke || record.type == ControlType::recover;
+  if (!revokes && is_reserved(session)) return say(503, kReserved);
   if (revokes) {
-    // Set against the log's head, so that nothing before it is in doubt. Whom it takes out cannot
-    // race it for ever: they wait until it has come through.
+    // Set against the log's head, so that nothing before it is in doubt. Whom it takes out, and
+    // their friends, cannot race it for ever: everybody else waits until it has come through.
     Vault vault = storage_.vault(session.vault).value();
     fresh = fresh && record.through == wire::LogPosition{vault.log_id, vault.head, vault.chain};
-    if (!fresh) freeze(session.vault, state, record);
+    if (!fresh && role != Role::ticket) reserve(session);
   }
   if (!fresh) return say(409, "the device list or the log has changed meanwhile");
   std::uint64_t position = state.count();
@@ -360,6 +361,8 @@ Response Service::post_control(const Session& session, ByteView body) {
     states_.erase(session.vault);  // it says more than is stored
     throw;
   }
+  auto reserved = reserved_.find(session.vault);
+  if (reserved != reserved_.end() && revokes) reserved->second.until_ms = 0;
   return answer({});
 }
 
@@ -373,27 +376,26 @@ bool Service::has_room(std::uint64_t count, wire::ControlType type) {
   return count < kMaxControlRecords - 2 * kKeptForRevoking || revokes || starts_epoch;
 }
 
-void Service::freeze(const Hash32& vault, const wire::ControlState& state,
-                     const wire::ControlRecord& record) {
-  if (!wire::verify(record.signer, wire::kSignControl, vault, wire::encode_unsigned(record),
-                    record.signature)) {
-    return;
+// Once in ten minutes for each signer: nobody can hold the others up with it for long.
+void Service::reserve(const Session& session) {
+  std::int64_t now = clock_.now_ms();
+  if (reserved_.size() >= kCachedVaults) {
+    std::erase_if(reserved_,
+                  [&](const auto& entry) { return entry.second.until_ms + kReserveAgainMs < now; });
   }
-  if (frozen_.size() > kCachedVaults) frozen_.clear();
-  Frozen& frozen = frozen_[vault];
-  frozen.until_ms = clock_.now_ms() + kFreezeMs;
-  frozen.devices.insert(record.revoked.begin(), record.revoked.end());
-  if (record.type != wire::ControlType::recover) return;
-  if (record.signer != state.recovery().sign) return;
-  for (const auto& [id, device] : state.members()) frozen.devices.insert(id);
+  if (reserved_.size() >= kCachedVaults && !reserved_.count(session.vault)) return;
+  Reserved& reserved = reserved_[session.vault];
+  std::int64_t& again = reserved.again_ms[session.signer];
+  if (now < again || now < reserved.until_ms) return;
+  again = now + kReserveAgainMs;
+  reserved.until_ms = now + kReserveMs;
+  reserved.by = session.signer;
 }
 
-bool Service::is_frozen(const Hash32& vault, const Id16& device) {
-  auto found = frozen_.find(vault);
-  if (found == frozen_.end()) return false;
-  if (found->second.until_ms >= clock_.now_ms()) return found->second.devices.count(device) != 0;
-  frozen_.erase(found);
-  return false;
+bool Service::is_reserved(const Session& session) const {
+  auto found = reserved_.find(session.vault);
+  return found != reserved_.end() && found->second.until_ms > clock_.now_ms() &&
+         found->second.by != session.signer;
 }
 
 Response Service::mailbox(const Request& request, const std::string& slot_hex,

@@ -57,15 +57,14 @@ class Service {
   Response push(const Session& session, ByteView body);
   Response log(const Session& session, const std::string& query);
   Response control(const Session& session, const std::string& query);
-  Response post_control(const Session& session, ByteView body);
+  Response post_control(const Session& session, Role role, ByteView body);
   Response mailbox(const Request& request, const std::string& slot, const std::string& query);
   Response find_vault(const std::string& recovery_sign);
 
   Role role_of(const Hash32& vault, const Hash32& signer);
   static bool has_room(std::uint64_t count, wire::ControlType type);
-  void freeze(const Hash32& vault, const wire::ControlState& state,
-              const wire::ControlRecord& record);
-  bool is_frozen(const Hash32& vault, const Id16& device);
+  void reserve(const Session& session);
+  bool is_reserved(const Session& session) const;
   bool ticket_is_good(const Hash32& vault, const wire::ControlState& state, const Hash32& signer);
   std::optional<Session> read_token(const std::string& token) const;
   std::optional<Session> session_of(const std::string& token) const;
@@ -80,12 +79,13 @@ class Service {
   base::Random& random_;
   std::vector<std::string> origins_;
   Bytes secret_;
-  // Devices that somebody is about to take out: they may not write meanwhile.
-  struct Frozen {
-    std::set<Id16> devices;
+  // A vault that only this signer, who is about to revoke somebody, may write to.
+  struct Reserved {
+    Hash32 by{};
     std::int64_t until_ms = 0;
+    std::map<Hash32, std::int64_t> again_ms;  // when each signer may have it again
   };
-  std::map<Hash32, Frozen> frozen_;
+  std::map<Hash32, Reserved> reserved_;
   std::map<Hash32, wire::ControlState> states_;  // a cache of what the control logs say
 };
 

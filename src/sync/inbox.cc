@@ -49,7 +49,7 @@ void Inbox::take_page(const wire::LogPage& page, InboxCounts& counts) {
   if (log.chain != page.end_chain) misfit("its chain is another");
   if (log.position == page.head && log.chain != page.chain) misfit("its chain is another");
   note_first_pull(log.position == page.head);
-  close_revoked(counts);
+  if (tells_) close_revoked(counts);
   transaction.commit();
 }
 

@@ -17,8 +17,9 @@ struct InboxCounts {
 // Takes batches in: from the relay's log, whose chain it recomputes, or from a package.
 class Inbox {
  public:
-  Inbox(store::Engine& engine, Membership& membership, Outbox& outbox)
-      : engine_(engine), membership_(membership), outbox_(outbox) {}
+  // `tells`: whether somebody reads the notices.
+  Inbox(store::Engine& engine, Membership& membership, Outbox& outbox, bool tells = true)
+      : engine_(engine), membership_(membership), outbox_(outbox), tells_(tells) {}
 
   // A page of the log, all of it and the new place in one transaction. Throws Error(protocol) where
   // it does not continue what is here, Error(fork) where histories have split.
@@ -52,6 +53,7 @@ class Inbox {
   store::Engine& engine_;
   Membership& membership_;
   Outbox& outbox_;
+  bool tells_;
 };
 
 }  // namespace holdfast::sync

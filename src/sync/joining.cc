@@ -76,7 +76,7 @@ void fetch_checked(store::Engine& engine, const RelayClient& client, const Welco
 }
 
 void enter(store::Engine& engine, const RelayClient& client, const Welcome& welcome,
-           const FetchedList& list) {
+           const FetchedList& list, const EpochKeys& more) {
   base::Id16 log_id = register_vault(engine, client, list.records.front());
   if (log_id != welcome.log.log_id) {
     throw Error(ErrorCode::protocol,
@@ -90,6 +90,9 @@ void enter(store::Engine& engine, const RelayClient& client, const Welcome& welc
   // What was told, where nothing newer came boxed in the list.
   if (!membership.has_epoch_key(welcome.epoch)) {
     membership.set_epoch_key(welcome.epoch, welcome.key.view());
+  }
+  for (const auto& [epoch, key] : more) {
+    if (!membership.has_epoch_key(epoch)) membership.set_epoch_key(epoch, key.view());
   }
   membership.set_log({log_id, 0, wire::chain_start(log_id)});
   if (welcome.log.position > 0) membership.set_anchor(welcome.log);

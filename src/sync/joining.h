@@ -29,8 +29,9 @@ void require_no_vault(const Membership& membership);
 // Error(protocol).
 void fetch_checked(store::Engine& engine, const RelayClient& client, const Welcome& welcome,
                    FetchedList& list);
-// Keeps it all: from here on the store is in the vault. Its device must be in the list.
+// Keeps it all: from here on the store is in the vault. Its device must be in the list. `more`:
+// other keys that the newcomer has.
 void enter(store::Engine& engine, const RelayClient& client, const Welcome& welcome,
-           const FetchedList& list);
+           const FetchedList& list, const EpochKeys& more = {});
 
 }  // namespace holdfast::sync

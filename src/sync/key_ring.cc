@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view kPreviousContext = "holdfast previous epoch v1";
 constexpr std::size_t kEntry = 4 + 32;
-// More than are ever needed: each but the first stands for an epoch whose author lied.
+// Each but the first stands for an epoch whose author lied.
 constexpr std::size_t kMostPassedOn =
     (wire::kMaxPreviousKeys - crypto::kCommittingOverhead) / kEntry;
 
@@ -77,16 +77,19 @@ bool KeyRing::add(std::uint32_t epoch, ByteView key) {
   return true;
 }
 
-EpochKeys KeyRing::to_pass_on() const {
+EpochKeys KeyRing::to_pass_on(const wire::ControlState& list, const RecordAt& record,
+                              const std::set<std::uint32_t>& held, const KeyOf& key_of) {
   EpochKeys out;
   std::set<std::uint32_t> reached;
-  for (auto held = keys_.rbegin(); held != keys_.rend() && out.size() < kMostPassedOn; ++held) {
-    if (reached.count(held->first)) continue;
-    out.emplace(held->first, held->second.copy());
-    KeyRing from_here(list_, record_,
-                      [&](std::uint32_t epoch) { return reached.count(epoch) != 0; });
-    from_here.add(held->first, held->second.view());
-    for (const auto& [epoch, key] : from_here.keys()) reached.insert(epoch);
+  for (auto epoch = held.rbegin(); epoch != held.rend(); ++epoch) {
+    if (reached.count(*epoch)) continue;
+    KeyRing from_here(list, record, [&](std::uint32_t e) { return reached.count(e) != 0; });
+    crypto::Secret key = key_of(*epoch);
+    from_here.add(*epoch, key.view());
+    for (const auto& [number, opened] : from_here.keys()) reached.insert(number);
+    out.emplace(*epoch, std::move(key));
+    // The oldest lead to what lies under honest keys; the newest is the one in use.
+    if (out.size() > kMostPassedOn) out.erase(std::prev(out.end(), 2));
   }
   return out;
 }

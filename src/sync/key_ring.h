@@ -30,8 +30,11 @@ class KeyRing {
   // is another.
   bool add(std::uint32_t epoch, ByteView key);
   const EpochKeys& keys() const { return keys_; }
-  // The newest key, and those that no newer one leads to: what a new epoch's record passes on.
-  EpochKeys to_pass_on() const;
+  // What a new epoch's record passes on of the keys that are `held`: the newest, and those that no
+  // newer one leads to.
+  using KeyOf = std::function<crypto::Secret(std::uint32_t epoch)>;
+  static EpochKeys to_pass_on(const wire::ControlState& list, const RecordAt& record,
+                              const std::set<std::uint32_t>& held, const KeyOf& key_of);
 
  private:
   bool is_right(std::uint32_t epoch, ByteView key) const;

@@ -123,15 +123,14 @@ bool Membership::keep_key(std::uint32_t epoch, ByteView key) {
 
 EpochKeys Membership::keys_to_pass_on() const {
   std::lock_guard lock(engine_.mutex());
-  KeyRing ring(
-      control_, [this](std::uint64_t position) { return record_at(position); },
-      [](std::uint32_t) { return true; });
-  store::Statement query(engine_.database().connection().prepare("SELECT num FROM epoch"));
-  while (query.step()) {
-    auto epoch = static_cast<std::uint32_t>(query.integer(0));
-    ring.add(epoch, epoch_key(epoch).view());
+  std::set<std::uint32_t> held;
+  {
+    store::Statement query(engine_.database().connection().prepare("SELECT num FROM epoch"));
+    while (query.step()) held.insert(static_cast<std::uint32_t>(query.integer(0)));
   }
-  return ring.to_pass_on();
+  return KeyRing::to_pass_on(
+      control_, [this](std::uint64_t position) { return record_at(position); }, held,
+      [this](std::uint32_t epoch) { return epoch_key(epoch); });
 }
 
 void Membership::set_epoch_key(std::uint32_t epoch, ByteView key) {
@@ -154,9 +153,9 @@ void Membership::require_current_key() const {
   throw Error(
       ErrorCode::protocol,
       "'" + device_name(by).name +
-          "' changed the vault's key and gave this device another one than it says: "
-          "nothing is taken or sent. Change the key once more ('holdfast vault rotate'), and "
-          "revoke that device if it is not to be trusted");
+          "' changed the vault's key and gave this device another one than it says: nothing "
+          "is taken or sent. Change the key on another device ('holdfast vault rotate' "
+          "there), or revoke that one");
 }
 
 crypto::Secret Membership::epoch_key(std::uint32_t epoch) const {
@@ -165,7 +164,9 @@ crypto::Secret Membership::epoch_key(std::uint32_t epoch) const {
       engine_.database().connection().prepare("SELECT key FROM epoch WHERE num = ?"));
   query.bind(std::uint64_t{epoch});
   if (!query.step()) {
-    throw Error(ErrorCode::protocol, "it is sealed under a key that this device does not have");
+    throw Error(ErrorCode::protocol,
+                "it is sealed under a key that this device does not have: change the vault's key "
+                "on a device that reads it ('holdfast vault rotate')");
   }
   return engine_.database().open_secret(kEpochName, query.blob(0));
 }
@@ -179,8 +180,8 @@ std::optional<base::Hash32> Membership::chain_at(std::uint64_t position) const {
   return base::Reader(query.blob(0), "a chain").array<32>();
 }
 
-// Whoever takes a device out says up to where in the log its batches count. What is here must lead
-// there, and hold nothing of that device from behind it.
+// Whoever takes a device out says up to where in the log its batches count. What is here must
+// lead there, and hold nothing of that device from behind it.
 void Membership::check_against_log(const wire::ControlRecord& record) const {
   bool removes =
       record.type == wire::ControlType::revoke || record.type == wire::ControlType::recover;

@@ -262,6 +262,34 @@ TEST(Recovery, TheRelayCannotMoveARepeatedAttemptElsewhere) {
   EXPECT_EQ(fresh.sync->sync().state, SyncState::up_to_date);
 }
 
+// The answer was lost; the user tries the code that was shown then.
+TEST(Recovery, IsFinishedWithTheNewCodeAsWell) {
+  Recoverable lost;
+  TestDevice fresh(lost.vault.relay, 900);
+  lost.vault.relay.after = [](const base::HttpRequest& request, base::HttpResponse& response) {
+    if (request.method == "POST" && request.url.ends_with("/control")) {
+      response = {0, {}, 0, "cut"};
+    }
+  };
+  EXPECT_EQ(code_of([&] { lost.recover(fresh, lost.code); }), ErrorCode::unreachable);
+  lost.vault.relay.after = nullptr;
+  std::string shown = lost.next;
+  lost.recover(fresh, shown);
+  EXPECT_EQ(lost.next, shown);
+  EXPECT_EQ(fresh.sync->sync().state, SyncState::up_to_date);
+  EXPECT_EQ(fresh.store->retrieve("a")->at("n"), 1);
+  // A store whose device is in another way is told so, and nobody is accused.
+  TestDevice other(lost.vault.relay, 901);
+  std::string ticket = fresh.vault().invite_ticket();
+  int posts = 0;
+  lost.vault.relay.after = [&](const base::HttpRequest& request, base::HttpResponse& response) {
+    if (request.url.ends_with("/control") && posts++ == 0) response = {0, {}, 0, "cut"};
+  };
+  EXPECT_EQ(code_of([&] { other.vault().join(ticket, "x"); }), ErrorCode::unreachable);
+  lost.vault.relay.after = nullptr;
+  EXPECT_EQ(code_of([&] { lost.recover(other, shown); }), ErrorCode::exists);
+}
+
 // A stolen device makes a recovery code of its own before it is taken out: that goes with it.
 TEST(Recovery, ACodeThatARevokedDeviceMadeGoesWithIt) {
   Recoverable lost;

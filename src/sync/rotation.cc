@@ -43,6 +43,14 @@ KeyRing open_boxes(const FetchedList& list, const crypto::BoxKey& box) {
   return ring;
 }
 
+EpochKeys passed_on(const FetchedList& list, const KeyRing& ring) {
+  std::set<std::uint32_t> held;
+  for (const auto& [epoch, key] : ring.keys()) held.insert(epoch);
+  return KeyRing::to_pass_on(
+      list.state, [&](std::uint64_t position) { return list.records[position]; }, held,
+      [&](std::uint32_t epoch) { return ring.keys().at(epoch).copy(); });
+}
+
 LogPosition log_head(store::Engine& engine, const RelayClient& client) {
   // Behind the end of any log: the answer holds the head, and no batches.
   Bytes answer = ask(engine, client.get_log(static_cast<std::uint64_t>(INT64_MAX)));
@@ -65,6 +73,7 @@ void hand_over(const crypto::Secret& secret, const KeepCode& keep) {
 
 void start_epoch(store::Engine& engine) {
   MemberClient member(engine);
+  member.require_current_key();  // or what lies under it would be out of reach of the next
   member.extend([&](const wire::ControlState& state, wire::ControlRecord& record) {
     record.type = wire::ControlType::epoch;
     record.epoch = fresh_epoch(state, {}, state.recovery().box, std::nullopt,
@@ -100,7 +109,7 @@ void revoke_device(store::Engine& engine, const base::Id16& device, const KeepCo
       throw Error(ErrorCode::not_found, "that device is not in the vault (any more)");
     }
     if (needs_code(state)) {
-      throw Error(ErrorCode::exists,
+      throw Error(ErrorCode::invalid_argument,
                   "that device has replaced the recovery code meanwhile: revoke it again");
     }
     record.type = wire::ControlType::revoke;
@@ -114,11 +123,15 @@ void revoke_device(store::Engine& engine, const base::Id16& device, const KeepCo
     if (next) set_recovery(record, *next, state.vault());
     return true;
   };
-  member.extend(make, true);
+  if (next) {
+    keeping_both_codes([&] { member.extend(make, true); });
+  } else {
+    member.extend(make, true);
+  }
 }
 
 void replace_recovery(store::Engine& engine, const KeepCode& keep) {
-  MemberClient(engine).membership().require();  // before a code is shown that may not come to count
+  MemberClient(engine).require_current_key();  // before a code is shown that may not come to count
   crypto::Secret secret = new_code(engine);
   RecoveryKeys keys = recovery_keys(secret.view());
   hand_over(secret, keep);
@@ -158,7 +171,7 @@ class Recovery {
     welcome.vault = list_.vault;
     welcome.log = through_;
     welcome.epoch = list_.state.epoch();
-    enter(engine_, client_, welcome, list_);
+    enter(engine_, client_, welcome, list_, open_boxes(list_, keys_.box).keys());
   }
 
  private:
@@ -182,7 +195,7 @@ class Recovery {
   }
 
   // An attempt that was cut off after the relay had taken it. Only what this very code has signed
-  // counts: a relay can put anybody's device into a vault of its own.
+  // counts, or what made it the vault's: a relay can put anybody's device into a vault of its own.
   bool resume() {
     try {
       sign_in(engine_, client_, engine_.identity().sign);
@@ -191,16 +204,24 @@ class Recovery {
       return false;
     }
     list_.fetch(engine_, client_);
-    const wire::EnrolledDevice* self = list_.state.member(engine_.identity().id);
-    bool by_code = self && self->way == wire::EnrolledDevice::Way::recovery &&
-                   self->added_by == keys_.sign.public_key();
-    if (!by_code || !list_.state.recovery_is_proved(keys_.sign.public_key())) {
+    const base::Hash32& code = keys_.sign.public_key();
+    if (!list_.state.recovery_is_proved(code)) {
       throw Error(
           ErrorCode::protocol,
-          "the relay shows a vault in which this device is, and not by this code: use a new "
-          "store, and do not trust this relay");
+          "the relay shows a vault that this recovery code is not of: nothing was taken. Do "
+          "not trust this relay");
     }
-    through_ = wire::decode_control(list_.records[self->position]).through;
+    const wire::EnrolledDevice* self = list_.state.member(engine_.identity().id);
+    wire::ControlRecord entry;
+    if (self) entry = wire::decode_control(list_.records[self->position]);
+    bool by_code = entry.type == wire::ControlType::recover &&
+                   (entry.signer == code || entry.recovery.sign == code);
+    if (!by_code) {
+      throw Error(ErrorCode::exists,
+                  "this store's device is in the vault another way, or was taken out: give another "
+                  "--db for a new store");
+    }
+    through_ = entry.through;
     return true;
   }
 
@@ -209,7 +230,7 @@ class Recovery {
     for (int attempt = 1;; ++attempt) {
       list_.fetch(engine_, client_);
       require_current();
-      EpochKeys previous = open_boxes(list_, keys_.box).to_pass_on();
+      EpochKeys previous = passed_on(list_, open_boxes(list_, keys_.box));
       through_ = log_head(engine_, client_);
       try {
         post_record(engine_, client_, list_.state, keys_.sign,

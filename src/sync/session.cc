@@ -24,7 +24,7 @@ Session::Session(store::Engine& engine, const std::string& relay_url, base::Rand
       scope_(scope),
       membership_(engine),
       outbox_(engine, membership_),
-      inbox_(engine, membership_, outbox_),
+      inbox_(engine, membership_, outbox_, scope == Scope::all),
       client_(relay_url),
       push_bytes_(kPushBytes) {
   membership_.require();
