@@ -336,6 +336,38 @@ TEST(Devices, WhatCountsOfARevokedOneWaitsForWhatItBuildsOn) {
   EXPECT_EQ(*vault[2].store->retrieve("r"), (Json{{"m", 2}, {"n", 1}}));
 }
 
+// The disk fills up once the relay has taken the record: the command says so, and repeated with
+// room again it, or the next sync, comes to the same end.
+TEST(Devices, AFullDiskAfterTheRelayTookItIsMadeGood) {
+  TestVault vault(2);
+  vault.settle();
+  auto full_after_post = [&](TestDevice& device, const std::function<void()>& work) {
+    vault.relay.after = [&](const base::HttpRequest& request, base::HttpResponse&) {
+      bool post = request.method == "POST" && request.url.ends_with("/control");
+      if (post) device.world.files->fail_writes = true;
+    };
+    EXPECT_EQ(code_of(work), ErrorCode::io);
+    vault.relay.after = nullptr;
+    device.world.files->fail_writes = false;
+    device.cut_power();
+  };
+  TestDevice third(vault.relay, 60);
+  std::string ticket = vault[0].vault().invite_ticket();
+  full_after_post(third, [&] { third.vault().join(ticket, "third"); });
+  EXPECT_FALSE(third.vault().exists());
+  third.vault().join(ticket, "third");
+  EXPECT_EQ(third.sync->sync().state, SyncState::up_to_date);
+
+  full_after_post(vault[0], [&] { vault[0].vault().rotate_key(); });
+  full_after_post(vault[0], [&] { vault[0].vault().revoke(id_of(vault[1])); });
+  EXPECT_EQ(vault[0].sync->sync().state, SyncState::up_to_date);
+  EXPECT_EQ(vault[0].vault().epoch(), 2u);
+  EXPECT_EQ(code_of([&] { vault[0].vault().revoke(id_of(vault[1])); }), ErrorCode::not_found);
+  EXPECT_EQ(vault[1].sync->sync().error, ErrorCode::revoked);
+  EXPECT_EQ(third.sync->sync().state, SyncState::up_to_date);
+  EXPECT_EQ(third.vault().epoch(), 2u);
+}
+
 TEST(Vaults, OneAppHasSeveralAndAnotherPersonsDeviceMayJoin) {
   auto clock = std::make_shared<base::FakeClock>();
   FakeRelay relay(clock);
