@@ -183,27 +183,8 @@ TEST(Pairing, ARelayInBetweenIsNoticed) {
         }
         return false;
       };
-      bool invited = false, joined = false;
-      std::atomic<bool> stop = false;
-      InviteOptions options = scene.inviting();
-      options.cancelled = &stop;
-      scene.turns.run({[&] {
-                         try {
-                           scene.vault[0].vault().invite(options);
-                           invited = true;
-                         } catch (const Error& error) {
-                           EXPECT_STRNE(error.what(), "");
-                         }
-                       },
-                       [&] {
-                         try {
-                           scene.join_when_shown();
-                           joined = true;
-                         } catch (const Error& error) {
-                           EXPECT_STRNE(error.what(), "");
-                         }
-                         stop = true;
-                       }});
+      PairingScene::Ends ends = scene.pair();
+      bool invited = !ends.inviter, joined = !ends.joiner;
       EXPECT_FALSE(joined) << "message " << message << " attack " << attack;
       // The last two come once the inviter knows who it is: that very device, and no other, gets
       // in where its user agrees, though it shows no fingerprint to compare.
@@ -314,14 +295,9 @@ TEST(Pairing, TheJoinerAnswersOnceATime) {
     ++answers;
     response = {409, {}, 0, ""};
   };
-  std::atomic<bool> stop = false;
-  InviteOptions options = scene.inviting();
-  options.cancelled = &stop;
-  scene.turns.run({[&] { EXPECT_THROW(scene.vault[0].vault().invite(options), Error); },
-                   [&] {
-                     EXPECT_EQ(code_of([&] { scene.join_when_shown(); }), ErrorCode::refused);
-                     stop = true;
-                   }});
+  PairingScene::Ends ends = scene.pair();
+  EXPECT_TRUE(ends.inviter);
+  EXPECT_EQ(ends.joiner, ErrorCode::refused);
   EXPECT_EQ(answers, 1);
 }
 
@@ -336,20 +312,7 @@ TEST(Pairing, TheInvitersNonceIsTheOneItPromised) {
       }
       return false;
     };
-    std::atomic<bool> stop = false;
-    InviteOptions options = scene.inviting();
-    options.cancelled = &stop;
-    scene.turns.run({[&] {
-                       try {
-                         scene.vault[0].vault().invite(options);
-                       } catch (const Error&) {
-                       }
-                     },
-                     [&] {
-                       ErrorCode code = code_of([&] { scene.join_when_shown(); });
-                       EXPECT_EQ(code, message == 1 ? ErrorCode::refused : ErrorCode::protocol);
-                       stop = true;
-                     }});
+    EXPECT_EQ(scene.pair().joiner, message == 1 ? ErrorCode::refused : ErrorCode::protocol);
     EXPECT_TRUE(scene.fingerprint.empty());
   }
 }
@@ -398,23 +361,7 @@ TEST(Pairing, SurvivesACutAtEveryRequest) {
     scene.vault.relay.after = lose;
     for (int attempt = 0; attempt < 2; ++attempt) {
       scene.shown.clear();
-      std::atomic<bool> stop = false;
-      InviteOptions options = scene.inviting();
-      options.cancelled = &stop;
-      scene.turns.run({[&] {
-                         try {
-                           scene.vault[0].vault().invite(options);
-                         } catch (const Error&) {
-                           if (scene.shown.empty()) scene.shown = "none";
-                         }
-                       },
-                       [&] {
-                         try {
-                           scene.join_when_shown();
-                         } catch (const Error&) {
-                         }
-                         stop = true;
-                       }});
+      scene.pair();
       if (scene.newcomer.vault().exists()) {
         finished_at_once += attempt == 0;
         break;

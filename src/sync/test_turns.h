@@ -120,6 +120,35 @@ struct PairingScene {
     join(shown);
   }
 
+  // Pairs the two, whatever comes of it: the codes of what they threw. Once the newcomer is
+  // through, the inviter waits no longer.
+  struct Ends {
+    std::optional<ErrorCode> inviter, joiner;
+  };
+  Ends pair() {
+    Ends ends;
+    std::atomic<bool> stop = false;
+    InviteOptions options = inviting();
+    options.cancelled = &stop;
+    auto party = [](std::optional<ErrorCode>& end, const std::function<void()>& work) {
+      try {
+        work();
+      } catch (const Error& error) {
+        EXPECT_STRNE(error.what(), "");
+        end = error.code();
+      }
+    };
+    turns.run({[&] {
+                 party(ends.inviter, [&] { vault[0].vault().invite(options); });
+                 if (shown.empty()) shown = "nothing";  // so that nobody waits for it
+               },
+               [&] {
+                 party(ends.joiner, [&] { join_when_shown(); });
+                 stop = true;
+               }});
+    return ends;
+  }
+
   TestVault vault;
   TestDevice newcomer;
   Turns turns;
