@@ -24,6 +24,7 @@ struct Options {
   std::string data;
   std::vector<std::string> origins;
   bool quiet = false;
+  bool restored = false;
 };
 
 relay::ServerOptions parse_listen(const std::string& text) {
@@ -80,6 +81,11 @@ int run(const Options& options) {
   }
   relay::Service service(storage, *environment.clock, *environment.random, origins);
 
+  if (options.restored) {
+    service.begin_all_anew();
+    spdlog::info("every log has begun anew: devices bring back what this backup lacks");
+  }
+
   // One thread waits for the signals that end the program, so that no handler has to.
   sigset_t signals;
   sigemptyset(&signals);
@@ -123,6 +129,8 @@ int main(int argc, char** argv) {
   app.add_option(
       "--origin", options.origins,
       "URL by which devices reach this relay, where that is not its own address (a proxy)");
+  app.add_flag("--restored", options.restored,
+               "the data was put back from a backup: have devices bring back what it lacks");
   app.add_flag("--quiet", options.quiet, "log warnings and errors only");
   try {
     app.parse(argc, argv);

@@ -70,7 +70,9 @@ struct Signer {
     header.device = wire::device_id_of(pk);
     header.previous = previous;
     Bytes out = wire::encode(header);
-    out.resize(512, id);
+    out.resize(512 - wire::kSignatureSize, id);
+    auto signature = sign(wire::kSignBatch, header.vault, out);
+    out.insert(out.end(), signature.begin(), signature.end());
     return out;
   }
   Hash32 pk;
@@ -134,15 +136,18 @@ TEST(RelayService, PushesAreIdempotentAndOrderedPerDevice) {
   Bytes one = device.batch(1, {});
   Bytes two = device.batch(2, wire::leaf_of(one));
   Bytes forked = device.batch(3, {});
+  Bytes unsigned_one = device.batch(4, wire::leaf_of(two));
+  unsigned_one.back() ^= 1;
   using S = wire::PushStatus;
-  wire::PushAnswer first = push({one, two, one, forked, Bytes(512, 0)});
-  ASSERT_EQ(first.items.size(), 5u);
+  wire::PushAnswer first = push({one, two, one, forked, Bytes(512, 0), unsigned_one});
+  ASSERT_EQ(first.items.size(), 6u);
   EXPECT_EQ(first.items[0].status, S::ok);
   EXPECT_EQ(first.items[1].position, 2u);
   EXPECT_EQ(first.items[2].status, S::duplicate);
   EXPECT_EQ(first.items[2].position, 1u);
   EXPECT_EQ(first.items[3].status, S::device_fork);
   EXPECT_EQ(first.items[4].status, S::refused);
+  EXPECT_EQ(first.items[5].status, S::refused);
   EXPECT_EQ(push({two, one}).head, 2u);
   wire::LogPage page = wire::decode_log_page(
       rig.service.handle({"GET", path_of(device.vault(), "log?after=1&bytes=1"), token, {}}).body);

@@ -3,9 +3,9 @@
 #include <sodium.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "holdfast/error.h"
+#include "relay/answers.h"
 
 namespace holdfast::relay {
 namespace {
@@ -13,39 +13,12 @@ namespace {
 constexpr std::int64_t kChallengeMs = 2 * 60 * 1000;
 constexpr std::int64_t kSessionMs = 15 * 60 * 1000;
 constexpr std::int64_t kMailMs = 60 * 60 * 1000;
-constexpr std::size_t kCachedVaults = 1000;
 constexpr std::size_t kMaxControlRecords = 10'000;
 constexpr std::size_t kKeptForRevoking = 500;
 constexpr std::int64_t kReserveMs = 30'000;
 constexpr std::int64_t kReserveAgainMs = 10 * 60 * 1000;
-constexpr const char* kReserved = "a device is being revoked: try again a little later";
 constexpr std::uint8_t kChallengeLabel = 1;
 constexpr std::uint8_t kSessionLabel = 2;
-
-Response answer(Bytes body) { return {200, std::move(body)}; }
-
-Response say(int status, std::string_view text) {
-  return {status, base::to_bytes(base::view(text)), "text/plain; charset=utf-8"};
-}
-
-std::uint64_t query_number(const std::string& query, std::string_view name,
-                           std::uint64_t otherwise) {
-  std::string_view rest = query;
-  while (!rest.empty()) {
-    std::string_view pair = rest.substr(0, rest.find('&'));
-    rest.remove_prefix(std::min(rest.size(), pair.size() + 1));
-    if (!pair.starts_with(name) || pair.size() <= name.size() || pair[name.size()] != '=') continue;
-    pair.remove_prefix(name.size() + 1);
-    std::uint64_t value = 0;
-    auto [end, error] = std::from_chars(pair.data(), pair.data() + pair.size(), value);
-    bool whole = error == std::errc() && end == pair.data() + pair.size();
-    if (!whole || value > static_cast<std::uint64_t>(INT64_MAX)) {
-      throw Error(ErrorCode::malformed, "a number in the query is malformed");
-    }
-    return value;
-  }
-  return otherwise;
-}
 
 template <std::size_t N>
 std::optional<std::array<std::uint8_t, N>> from_path(std::string_view hex) {
@@ -103,6 +76,7 @@ Response Service::route(const Request& request) {
   auto vault = from_path<32>(rest.substr(0, slash));
   if (!vault || slash == std::string::npos) return say(404, "no such path");
   std::string call = rest.substr(slash + 1);
+  if (call == "control/restore" && post) return restore_control(*vault, query, request.body);
   std::optional<Session> session = session_of(request.token);
   if (!session || session->vault != *vault) return say(401, "sign in first");
   Role role = role_of(*vault, session->signer);
@@ -112,8 +86,10 @@ Response Service::route(const Request& request) {
   if (call == "control" && post) return post_control(*session, role, request.body);
   if (role == Role::ticket) return say(403, "a ticket enrols a device and nothing else");
   if (call == "log" && get) return log(*session, query);
+  if (call == "leaves" && get) return leaves(*session);
   if (role == Role::recovery) return say(403, "a recovery key recovers the vault and nothing else");
-  if (call == "batches" && post) return push(*session, request.body);
+  if (call == "batches" && post) return push(*session, query, request.body);
+  if (call == "restart" && post) return restart(*session, request.body);
   return say(404, "no such path");
 }
 
@@ -260,110 +236,6 @@ wire::ControlState& Service::control_state(const Hash32& vault) {
     for (const Bytes& record : records) state.append(record);
     if (records.empty()) return state;
   }
-}
-
-Response Service::push(const Session& session, ByteView body) {
-  std::vector<Bytes> batches = wire::decode_list(body);
-  const wire::ControlState& state = control_state(session.vault);
-  Id16 device = wire::device_id_of(session.signer);
-  if (is_reserved(session)) return say(503, kReserved);
-  wire::PushAnswer out;
-  storage_.transaction([&] {
-    Vault vault = storage_.vault(session.vault).value();
-    for (const Bytes& batch : batches) {
-      out.items.push_back(push_one(session.vault, vault, device, state.epoch(), batch));
-    }
-    storage_.put_vault(session.vault, vault);
-    out.log_id = vault.log_id;
-    out.head = vault.head;
-    out.chain = vault.chain;
-  });
-  return answer(wire::encode(out));
-}
-
-wire::PushAnswer::Item Service::push_one(const Hash32& vault_id, Vault& vault, const Id16& device,
-                                         std::uint32_t epoch, ByteView batch) {
-  using wire::PushStatus;
-  wire::BatchHeader header;
-  try {
-    header = wire::decode_batch_header(batch);
-  } catch (const Error&) {
-    return {PushStatus::refused, 0};
-  }
-  if (header.vault != vault_id || header.device != device) return {PushStatus::refused, 0};
-  if (auto position = storage_.batch_position(vault_id, header.batch)) {
-    return {PushStatus::duplicate, *position};
-  }
-  if (header.epoch != epoch) return {PushStatus::epoch_stale, 0};
-  if (header.previous != storage_.device_leaf(vault_id, device))
-    return {PushStatus::device_fork, 0};
-  Hash32 leaf = wire::leaf_of(batch);
-  ++vault.head;
-  vault.chain = wire::chain_next(vault.chain, vault.head, leaf);
-  storage_.add_batch(vault_id, vault.head, header.batch, vault.chain, batch);
-  storage_.set_device_leaf(vault_id, device, leaf);
-  return {PushStatus::ok, vault.head};
-}
-
-Response Service::log(const Session& session, const std::string& query) {
-  Vault vault = storage_.vault(session.vault).value();
-  std::uint64_t after = query_number(query, "after", 0);
-  std::uint64_t bytes = query_number(query, "bytes", 1 << 20);
-  wire::LogPage page;
-  page.log_id = vault.log_id;
-  page.head = vault.head;
-  page.chain = vault.chain;
-  page.control_head = vault.control_head;
-  std::size_t room = std::min<std::uint64_t>(bytes, wire::kMaxResponse - wire::kMaxBatch - 1024);
-  page.batches = storage_.batches(session.vault, after, room);
-  page.end_chain = storage_.chain_at(session.vault, after + page.batches.size())
-                       .value_or(wire::chain_start(vault.log_id));
-  return answer(wire::encode(page));
-}
-
-Response Service::control(const Session& session, const std::string& query) {
-  return answer(
-      wire::encode_list(storage_.control(session.vault, query_number(query, "after", 0))));
-}
-
-Response Service::post_control(const Session& session, Role role, ByteView body) {
-  wire::ControlPost post = wire::decode_control_post(body);
-  wire::ControlRecord record = wire::decode_control(post.record);
-  wire::ControlState& state = control_state(session.vault);
-  if (record.signer != session.signer) return say(403, "a record is posted by its signer");
-  if (!has_room(state.count(), record.type)) return say(403, "the device list is full");
-  bool fresh = state.head() == post.expected_head;
-  using wire::ControlType;
-  bool revokes = record.type == ControlType::revoke || record.type == ControlType::recover;
-  if (!revokes && is_reserved(session)) return say(503, kReserved);
-  if (revokes) {
-    // Set against the log's head, so that nothing before it is in doubt. Whom it takes out, and
-    // their friends, cannot race it for ever: everybody else waits until it has come through.
-    Vault vault = storage_.vault(session.vault).value();
-    fresh = fresh && record.through == wire::LogPosition{vault.log_id, vault.head, vault.chain};
-    if (!fresh && role != Role::ticket) reserve(session);
-  }
-  if (!fresh) return say(409, "the device list or the log has changed meanwhile");
-  std::uint64_t position = state.count();
-  state.append(post.record);
-  try {
-    storage_.transaction([&] {
-      Vault vault = storage_.vault(session.vault).value();
-      storage_.add_control(session.vault, position, post.record, clock_.now_ms());
-      vault.control_head = state.head();
-      vault.control_count = state.count();
-      storage_.put_vault(session.vault, vault);
-      if (state.recovery_is_proved(state.recovery().sign)) {
-        storage_.set_vault_of_recovery(state.recovery().sign, session.vault);
-      }
-    });
-  } catch (...) {
-    states_.erase(session.vault);  // it says more than is stored
-    throw;
-  }
-  auto reserved = reserved_.find(session.vault);
-  if (reserved != reserved_.end() && revokes) reserved->second.until_ms = 0;
-  return answer({});
 }
 
 // The end of the list is for getting rid of whoever filled it.

@@ -32,10 +32,15 @@ class Service {
   // How large a request's body may be, by what its header says: strangers get little.
   std::size_t body_limit(const std::string& target, const std::string& token) const;
 
+  // For data that was put back from a backup: every vault's log gets another id, so that its
+  // devices bring back what the backup lacks. Before the first request.
+  void begin_all_anew();
+
   // Never throws for what a client sends; Error(io) of the storage becomes a 503.
   Response handle(const Request& request);
 
  private:
+  static constexpr std::size_t kCachedVaults = 1000;
   // What a signer may do in a vault, by its device list as it is now.
   enum class Role {
     nobody,
@@ -54,9 +59,12 @@ class Service {
   Response create_vault(ByteView body);
   Response challenge();
   Response open_session(ByteView body);
-  Response push(const Session& session, ByteView body);
+  Response push(const Session& session, const std::string& query, ByteView body);
   Response log(const Session& session, const std::string& query);
+  Response leaves(const Session& session);
+  Response restart(const Session& session, ByteView body);
   Response control(const Session& session, const std::string& query);
+  Response restore_control(const Hash32& vault_id, const std::string& query, ByteView body);
   Response post_control(const Session& session, Role role, ByteView body);
   Response mailbox(const Request& request, const std::string& slot, const std::string& query);
   Response find_vault(const std::string& recovery_sign);
@@ -69,8 +77,11 @@ class Service {
   std::optional<Session> read_token(const std::string& token) const;
   std::optional<Session> session_of(const std::string& token) const;
   wire::ControlState& control_state(const Hash32& vault);
-  wire::PushAnswer::Item push_one(const Hash32& vault_id, Vault& vault, const Id16& device,
-                                  std::uint32_t epoch, ByteView batch);
+  wire::PushAnswer::Item push_one(const Hash32& vault_id, Vault& vault,
+                                  const wire::ControlState& state, const Id16& device,
+                                  bool restores, ByteView batch);
+  void add_control(const Hash32& vault_id, wire::ControlState& state, ByteView record);
+  void begin_anew(const Hash32& id, Vault& vault);
   Bytes with_mac(Bytes message) const;
   std::optional<Bytes> check_mac(ByteView bytes) const;
 
@@ -86,6 +97,7 @@ class Service {
     std::map<Hash32, std::int64_t> again_ms;  // when each signer may have it again
   };
   std::map<Hash32, Reserved> reserved_;
+  std::map<Hash32, std::int64_t> restarts_;      // when each log may begin anew again
   std::map<Hash32, wire::ControlState> states_;  // a cache of what the control logs say
 };
 

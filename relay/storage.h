@@ -30,17 +30,26 @@ class Storage {
   virtual void transaction(const std::function<void()>& work) = 0;
 
   virtual std::optional<Vault> vault(const Hash32& id) = 0;
+  virtual std::vector<Hash32> vaults() = 0;
   virtual void put_vault(const Hash32& id, const Vault& vault) = 0;
 
   virtual std::optional<std::uint64_t> batch_position(const Hash32& vault, const Id16& batch) = 0;
-  virtual void add_batch(const Hash32& vault, std::uint64_t position, const Id16& batch,
-                         const Hash32& chain, ByteView body) = 0;
+  struct Place {
+    std::uint64_t position = 0;
+    Hash32 leaf{};
+    Hash32 chain{};
+  };
+  virtual void add_batch(const Hash32& vault, const Place& place, const Id16& batch,
+                         ByteView body) = 0;
+  // The chain over all batches again, from another start; returns it behind the last.
+  virtual Hash32 rechain(const Hash32& vault, const Hash32& start) = 0;
   // Batches from `after` + 1 on, until their sizes pass `bytes`; at least one where there is one.
   virtual std::vector<Bytes> batches(const Hash32& vault, std::uint64_t after,
                                      std::size_t bytes) = 0;
   // The chain behind a batch; nothing where there is none.
   virtual std::optional<Hash32> chain_at(const Hash32& vault, std::uint64_t position) = 0;
   virtual Hash32 device_leaf(const Hash32& vault, const Id16& device) = 0;  // zero: none yet
+  virtual std::vector<std::pair<Id16, Hash32>> device_leaves(const Hash32& vault) = 0;
   virtual void set_device_leaf(const Hash32& vault, const Id16& device, const Hash32& leaf) = 0;
 
   virtual void add_control(const Hash32& vault, std::uint64_t position, ByteView record,

@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS vault(vault_id BLOB PRIMARY KEY, log_id BLOB NOT NULL
   head INTEGER NOT NULL, chain BLOB NOT NULL, control_head BLOB NOT NULL,
   control_count INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batch(vault_id BLOB NOT NULL, position INTEGER NOT NULL,
-  batch_id BLOB NOT NULL, chain BLOB NOT NULL, body BLOB NOT NULL);
+  batch_id BLOB NOT NULL, leaf BLOB NOT NULL, chain BLOB NOT NULL, body BLOB NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS batch_by_position ON batch(vault_id, position);
 CREATE UNIQUE INDEX IF NOT EXISTS batch_by_id ON batch(vault_id, batch_id);
 CREATE TABLE IF NOT EXISTS device(vault_id BLOB, device BLOB, leaf BLOB NOT NULL,
@@ -40,7 +40,26 @@ SqliteStorage::SqliteStorage(const std::string& path)
   sqlite3_busy_timeout(db_.handle(), 5000);
   db_.execute("PRAGMA journal_mode = WAL");
   db_.execute("PRAGMA synchronous = FULL");
+  check_version();
   db_.execute(kSchema);
+}
+
+// Data of a version before the first release is refused, and not guessed at.
+void SqliteStorage::check_version() {
+  constexpr std::int64_t kVersion = 2;
+  auto number = [&](const char* sql) {
+    Statement query(db_.prepare(sql));
+    query.step();
+    return query.integer(0);
+  };
+  std::int64_t version = number("PRAGMA user_version");
+  bool fresh = number("SELECT count(*) FROM sqlite_schema") == 0;
+  if (!fresh && version != kVersion) {
+    throw Error(ErrorCode::newer_version, "the relay's data was written by another version (" +
+                                              std::to_string(version) +
+                                              "): start that one, or give another --data");
+  }
+  if (fresh) db_.execute("PRAGMA user_version = 2");
 }
 
 void SqliteStorage::transaction(const std::function<void()>& work) {
@@ -64,6 +83,13 @@ std::optional<Vault> SqliteStorage::vault(const Hash32& id) {
                static_cast<std::uint64_t>(query.integer(4))};
 }
 
+std::vector<Hash32> SqliteStorage::vaults() {
+  std::vector<Hash32> out;
+  Statement query(db_.prepare("SELECT vault_id FROM vault"));
+  while (query.step()) out.push_back(array_of<32>(query.blob(0)));
+  return out;
+}
+
 void SqliteStorage::put_vault(const Hash32& id, const Vault& vault) {
   Statement(db_.prepare("INSERT INTO vault VALUES(?, ?, ?, ?, ?, ?) ON CONFLICT(vault_id) DO "
                         "UPDATE SET log_id = excluded.log_id, head = excluded.head, chain = "
@@ -85,15 +111,40 @@ std::optional<std::uint64_t> SqliteStorage::batch_position(const Hash32& vault, 
   return static_cast<std::uint64_t>(query.integer(0));
 }
 
-void SqliteStorage::add_batch(const Hash32& vault, std::uint64_t position, const Id16& batch,
-                              const Hash32& chain, ByteView body) {
-  Statement(db_.prepare("INSERT INTO batch VALUES(?, ?, ?, ?, ?)"))
+void SqliteStorage::add_batch(const Hash32& vault, const Place& place, const Id16& batch,
+                              ByteView body) {
+  Statement(db_.prepare("INSERT INTO batch VALUES(?, ?, ?, ?, ?, ?)"))
       .bind(ByteView(vault))
-      .bind(position)
+      .bind(place.position)
       .bind(ByteView(batch))
-      .bind(ByteView(chain))
+      .bind(ByteView(place.leaf))
+      .bind(ByteView(place.chain))
       .bind(body)
       .run();
+}
+
+Hash32 SqliteStorage::rechain(const Hash32& vault, const Hash32& start) {
+  Hash32 chain = start;
+  std::uint64_t position = 0;
+  for (;;) {
+    std::vector<Hash32> leaves;
+    {
+      Statement query(
+          db_.prepare("SELECT leaf FROM batch WHERE vault_id = ? AND position > ? "
+                      "ORDER BY position LIMIT 10000"));
+      query.bind(ByteView(vault)).bind(position);
+      while (query.step()) leaves.push_back(array_of<32>(query.blob(0)));
+    }
+    if (leaves.empty()) return chain;
+    for (const Hash32& leaf : leaves) {
+      chain = wire::chain_next(chain, ++position, leaf);
+      Statement(db_.prepare("UPDATE batch SET chain = ? WHERE vault_id = ? AND position = ?"))
+          .bind(ByteView(chain))
+          .bind(ByteView(vault))
+          .bind(position)
+          .run();
+    }
+  }
 }
 
 std::vector<Bytes> SqliteStorage::batches(const Hash32& vault, std::uint64_t after,
@@ -123,6 +174,14 @@ Hash32 SqliteStorage::device_leaf(const Hash32& vault, const Id16& device) {
   Statement query(db_.prepare("SELECT leaf FROM device WHERE vault_id = ? AND device = ?"));
   query.bind(ByteView(vault)).bind(ByteView(device));
   return query.step() ? array_of<32>(query.blob(0)) : Hash32{};
+}
+
+std::vector<std::pair<Id16, Hash32>> SqliteStorage::device_leaves(const Hash32& vault) {
+  std::vector<std::pair<Id16, Hash32>> out;
+  Statement query(db_.prepare("SELECT device, leaf FROM device WHERE vault_id = ?"));
+  query.bind(ByteView(vault));
+  while (query.step()) out.emplace_back(array_of<16>(query.blob(0)), array_of<32>(query.blob(1)));
+  return out;
 }
 
 void SqliteStorage::set_device_leaf(const Hash32& vault, const Id16& device, const Hash32& leaf) {

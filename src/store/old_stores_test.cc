@@ -20,6 +20,7 @@ constexpr Kept kStores[] = {
     {"schema-2.hf", "XPCSV-H9ZMQ-D9WPB-VJ603-90ANJ-0QHX3"},
     {"schema-3.hf", "XPCSV-H9ZMQ-D9WPB-VJ603-90ANJ-0QHX3"},
     {"schema-4.hf", "XPCSV-H9ZMQ-D9WPB-VJ603-90ANJ-0QHX3"},
+    {"schema-5.hf", "XPCSV-H9ZMQ-D9WPB-VJ603-90ANJ-0QHX3"},
 };
 static_assert(std::size(kStores) == kSchemaVersion);
 

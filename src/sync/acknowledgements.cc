@@ -39,6 +39,12 @@ void Acknowledgements::note(std::uint64_t position, const base::Id16& device, st
       .run();
 }
 
+void Acknowledgements::forget_behind(std::uint64_t position) {
+  if (number(engine_, kPurgedAt) > position) set_number(engine_, kPurgedAt, position);
+  // The outbox goes as it is; what it says is of a log that is gone.
+  Statement(engine_.database().connection().prepare("UPDATE outbox SET acknowledged = 0")).run();
+}
+
 std::uint64_t Acknowledgements::acknowledged_by_all() const {
   std::map<model::DeviceId, std::uint64_t> by;
   Statement query(engine_.database().connection().prepare(

@@ -15,6 +15,8 @@ class Acknowledgements {
   // A batch at a position of the log, in the caller's transaction.
   void note(std::uint64_t position, const base::Id16& device, std::uint64_t last,
             std::uint64_t acknowledged);
+  // Nothing is said of what was behind this place any more, in the caller's transaction.
+  void forget_behind(std::uint64_t position);
   // The change sets that all devices have, and on which all that any of them writes builds.
   model::VersionVector known_to_all() const;
   // Writes what records can forget, as changes of this device. Nothing where no more is known to

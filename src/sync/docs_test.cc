@@ -127,9 +127,10 @@ TEST(Docs, BatchLeafAndChain) {
                      row("batch id", b.subspan(33, 16)) + row("device", b.subspan(49, 16)) +
                      row("previous", b.subspan(65, 32)) + row("epoch", b.subspan(97, 4)) +
                      row("salt", b.subspan(101, 16)) + row("commitment", b.subspan(117, 32)) +
-                     row("ciphertext", b.subspan(149, 347)) + row("tag", b.subspan(496, 16)) +
-                     row("leaf", leaf) + row("log id", content.seen.log_id) +
-                     row("chain[0]", start) + row("chain[1]", wire::chain_next(start, 1, leaf));
+                     row("ciphertext", b.subspan(149, 283)) + row("tag", b.subspan(432, 16)) +
+                     row("sig", b.subspan(448, 64)) + row("leaf", leaf) +
+                     row("log id", content.seen.log_id) + row("chain[0]", start) +
+                     row("chain[1]", wire::chain_next(start, 1, leaf));
   expect_in("formats.md", text);
   EXPECT_EQ(open_batch(batch, membership).changes.at(0).ops.at(0).value, "Hi");
 }

@@ -209,7 +209,7 @@ TEST(HostileList, AnotherKeyForOneDeviceIsNoticedByIt) {
     }
   });
   force(vault, record);
-  restart(vault);
+  vault.relay.restart();
   EXPECT_EQ(vault[0].sync->sync().state, SyncState::up_to_date);
   EXPECT_EQ(vault[2].sync->sync().state, SyncState::up_to_date);
   for (int i = 0; i < 2; ++i) {
@@ -250,7 +250,7 @@ TEST(HostileList, AKeyThatNobodyGotBlocksNobody) {
               box.box = crypto::box_to(box.receiver, Bytes(32, 9), *vault[0].world.random);
             }
           }));
-    restart(vault);
+    vault.relay.restart();
     EXPECT_EQ(vault[1].sync->sync().error, ErrorCode::protocol);
     EXPECT_EQ(code_of([&] { vault[1].vault().rotate_key(); }), ErrorCode::protocol);
     if (way == 1) vault[1].vault().revoke(id_of(vault[0]));
@@ -284,7 +284,7 @@ TEST(HostileList, WhatLiesUnderAKeyThatOneMissedComesWithTheNext) {
             box.box = crypto::box_to(victim, Bytes(32, 9), *vault[0].world.random);
           }
         }));
-  restart(vault);
+  vault.relay.restart();
   vault[2].store->store("a", {{"n", 1}});
   EXPECT_EQ(vault[2].sync->sync().state, SyncState::up_to_date);
   vault[1].vault().revoke(id_of(vault[0]));
@@ -324,7 +324,7 @@ TEST(HostileList, WhatIsPassedOnFitsIntoARecord) {
                                   std::nullopt, {}, *vault[0].world.random)
                           .start;
           }));
-    restart(vault);
+    vault.relay.restart();
     vault[0].sync->sync();
   }
   EpochKeys passed = Membership(vault[0].store->engine()).keys_to_pass_on();
@@ -351,7 +351,7 @@ TEST(HostileList, ABrokenChainOfKeysIsMendedByTheNextEpoch) {
                                 std::nullopt, wrong, *vault[0].world.random)
                         .start;
         }));
-  restart(vault);
+  vault.relay.restart();
   EXPECT_EQ(vault[1].sync->sync().state, SyncState::up_to_date);
   vault[1].vault().rotate_key();
   vault[1].vault().rotate_key();  // and those after it need not say it again

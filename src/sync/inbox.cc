@@ -1,5 +1,7 @@
 #include "src/sync/inbox.h"
 
+#include <algorithm>
+
 #include "holdfast/error.h"
 #include "src/sync/acknowledgements.h"
 
@@ -31,15 +33,17 @@ constexpr const char* kWithheld =
 void Inbox::take_page(const wire::LogPage& page, InboxCounts& counts) {
   store::Engine::Transaction transaction(engine_);
   LogPosition log = membership_.log().value();
-  if (page.log_id != log.log_id) misfit("it is another log");
-  if (page.head < log.position) misfit("it has lost recent data");
+  if (page.log_id != log.log_id || page.head < log.position || page.start_chain != log.chain) {
+    misfit("it is another log");
+  }
   for (const auto& [id, device] : membership_.control().devices()) {
     if (device.revoked && device.revoked->through.log_id == page.log_id &&
         page.head < device.revoked->through.position) {
       misfit("it ends before the place that the vault's device list names");
     }
   }
-  if (membership_.anchor() && page.head < membership_.anchor()->position) {
+  const std::optional<LogPosition>& anchor = membership_.anchor();
+  if (anchor && anchor->log_id == page.log_id && page.head < anchor->position) {
     misfit("it ends before what this device was invited to");
   }
   if (page.head - log.position < page.batches.size()) misfit("it holds more than it says");
@@ -54,9 +58,16 @@ void Inbox::take_page(const wire::LogPage& page, InboxCounts& counts) {
 }
 
 // What a device that was taken out wrote behind the place that its removal names does not count.
-bool Inbox::is_after_revocation(const base::Id16& device, std::uint64_t position) const {
+bool Inbox::is_after_revocation(const base::Id16& device) const {
   const wire::EnrolledDevice* author = membership_.control().device(device);
-  return author && author->revoked && position > author->revoked->through.position;
+  return author && author->revoked && is_at_end(*author, device);
+}
+
+// Whether all that counts of a device that was taken out is here.
+bool Inbox::is_at_end(const wire::EnrolledDevice& device, const base::Id16& id) const {
+  const auto& revoked = *device.revoked;
+  if (!revoked.last_leaf) return membership_.log()->position >= revoked.through.position;
+  return device_leaf(engine_, id) == *revoked.last_leaf;
 }
 
 // Once all that counts of a device that was taken out is here, nobody waits for more of it: some
@@ -64,7 +75,7 @@ bool Inbox::is_after_revocation(const base::Id16& device, std::uint64_t position
 void Inbox::close_revoked(InboxCounts& counts) {
   for (const auto& [id, device] : membership_.control().devices()) {
     if (!device.revoked || id == engine_.identity().id || engine_.is_closed(id)) continue;
-    if (membership_.log()->position < device.revoked->through.position) continue;
+    if (!is_at_end(device, id)) continue;
     store::Connection& db = engine_.database().connection();
     Statement held(db.prepare("SELECT 1 FROM log WHERE device = ? AND held > 0 LIMIT 1"));
     held.bind(ByteView(id));
@@ -103,41 +114,64 @@ void Inbox::take_next(ByteView batch, InboxCounts& counts) {
   ++counts.batches;
   // A header that cannot be read ends the page: what follows it could not be placed.
   wire::BatchHeader header = wire::decode_batch_header(batch);
-  std::string held_for;
   Told about;
-  if (header.device == engine_.identity().id) {
+  base::Hash32 leaf = wire::leaf_of(batch);
+  LostBatches lost(engine_);
+  if (std::optional<LostBatch> known = lost.find(leaf)) {
+    lost.forget(leaf);
+    about.held_for = known->held_for;
+    about.last = known->last;
+  } else if (header.device == engine_.identity().id) {
     about = take_own(header, batch, counts);
-  } else if (is_after_revocation(header.device, membership_.log()->position + 1)) {
+  } else if (is_after_revocation(header.device)) {
     counts.rejected.push_back("batch " + std::to_string(membership_.log()->position + 1) +
                               ": it is by '" + membership_.device_name(header.device).name +
                               "', which was taken out of the vault before it, and is ignored. Do "
                               "not trust this relay");
-    return advance(header.device, batch, "", about);
+    about.is_ignored = true;
   } else {
     // An honest relay stores a device's batches in their order, and all of them.
     if (header.previous != device_leaf(engine_, header.device)) {
       throw Error(ErrorCode::fork, kWithheld);
     }
+    require_signed(batch, header);
     try {
       OpenedBatch opened = open_batch(batch, membership_);
-      check_views(opened.content, membership_.log()->position + 1);
+      check_views(opened.content, membership_.log()->position + 1, counts);
       apply(opened, counts);
       note_seen(header.device, opened.content.sealed_ms);
       about = told(opened);
     } catch (const Error& error) {
       if (!is_about_the_batch(error)) throw;
-      held_for = error.what();
+      about.held_for = error.what();
       counts.rejected.push_back("batch " + std::to_string(membership_.log()->position + 1) + ": " +
-                                held_for);
+                                about.held_for);
     }
   }
-  advance(header.device, batch, held_for, about);
+  advance(header.device, batch, about);
 }
 
-Inbox::Told Inbox::told(const OpenedBatch& batch) {
+// What its author has not signed is no item of the log, whatever the relay says.
+void Inbox::require_signed(ByteView batch, const wire::BatchHeader& header) const {
+  const wire::EnrolledDevice* author = membership_.control().device(header.device);
+  if (!author) {
+    throw Error(ErrorCode::protocol,
+                "the relay shows a batch of a device that was never in the vault: nothing was "
+                "taken. Do not trust this relay");
+  }
+  if (wire::is_signed(batch, membership_.vault(), author->sign)) return;
+  throw Error(ErrorCode::protocol, "the relay shows a batch as if it were of '" +
+                                       membership_.device_name(header.device).name +
+                                       "', which did not sign it: nothing was taken. Do not trust "
+                                       "this relay");
+}
+
+// What is acknowledged is said of a log; of one that is gone it means nothing.
+Inbox::Told Inbox::told(const OpenedBatch& batch) const {
   bool empty = batch.content.changes.empty();
-  return {empty ? 0 : batch.content.last,
-          batch.void_because.empty() ? batch.content.acknowledged : 0};
+  bool counts =
+      batch.void_because.empty() && batch.content.seen.log_id == membership_.log()->log_id;
+  return {empty ? 0 : batch.content.last, counts ? batch.content.acknowledged : 0, "", false};
 }
 
 Inbox::Told Inbox::take_own(const wire::BatchHeader& header, ByteView batch, InboxCounts& counts) {
@@ -146,7 +180,7 @@ Inbox::Told Inbox::take_own(const wire::BatchHeader& header, ByteView batch, Inb
     if (wire::leaf_of(sent->body) != wire::leaf_of(batch))
       misfit("it altered a batch of this device");
     counts.confirmed += sent->last - sent->first + 1;
-    return {sent->last < sent->first ? 0 : sent->last, sent->acknowledged};
+    return {sent->last < sent->first ? 0 : sent->last, sent->acknowledged, "", false};
   }
   // Not in the outbox: this device wrote it and no longer knows, or somebody else has its keys.
   throw Error(ErrorCode::fork,
@@ -168,11 +202,22 @@ void Inbox::apply(const OpenedBatch& batch, InboxCounts& counts) {
 }
 
 // What the author had seen of the log and of the device list when it sealed must be what we see.
-void Inbox::check_views(const BatchContent& content, std::uint64_t position) const {
+void Inbox::check_views(const BatchContent& content, std::uint64_t position,
+                        InboxCounts& counts) const {
   const LogPosition& seen = content.seen;
   bool same = true;
-  if (seen.log_id != base::Id16{}) {
-    same = seen.log_id == membership_.log()->log_id && seen.position < position;
+  bool other_log = seen.log_id != base::Id16{} && seen.log_id != membership_.log()->log_id;
+  if (other_log && !is_former_log(engine_, seen.log_id)) {
+    // Of a log that this device never saw: what was lost with it, its devices bring back.
+    const char* kLost =
+        "the relay has lost recent data once, and the vault's history began anew: what is missing "
+        "comes back as the other devices sync";
+    if (std::find(counts.notices.begin(), counts.notices.end(), kLost) == counts.notices.end()) {
+      counts.notices.emplace_back(kLost);
+    }
+  }
+  if (seen.log_id != base::Id16{} && !other_log) {
+    same = seen.position < position;
     Statement query(
         engine_.database().connection().prepare("SELECT chain FROM log WHERE position = ?"));
     query.bind(seen.position);
@@ -185,26 +230,29 @@ void Inbox::check_views(const BatchContent& content, std::uint64_t position) con
               "nothing here was changed. Do not trust this relay");
 }
 
-void Inbox::advance(const base::Id16& device, ByteView batch, const std::string& held_for,
-                    const Told& told) {
+void Inbox::advance(const base::Id16& device, ByteView batch, const Told& told) {
   LogPosition log = membership_.log().value();
   base::Hash32 leaf = wire::leaf_of(batch);
   ++log.position;
   log.chain = wire::chain_next(log.chain, log.position, leaf);
-  Statement(engine_.database().connection().prepare("INSERT INTO log VALUES(?, ?, ?, ?, ?, ?)"))
+  Statement(engine_.database().connection().prepare("INSERT INTO log VALUES(?, ?, ?, ?, ?, ?, ?)"))
       .bind(log.position)
       .bind(ByteView(device))
       .bind(ByteView(log.chain))
-      .bind(held_for.empty() ? 0 : 1)
-      .bind(held_for)
+      .bind(told.is_ignored         ? -1
+            : told.held_for.empty() ? 0
+                                    : 1)
+      .bind(told.held_for)
       .bind(batch)
+      .bind(ByteView(leaf))
       .run();
   Acknowledgements(engine_, membership_).note(log.position, device, told.last, told.acknowledged);
-  set_device_leaf(engine_, device, leaf);
+  if (!told.is_ignored) set_device_leaf(engine_, device, leaf);
   membership_.set_log(log);
   membership_.check_revocations(log);
   const std::optional<LogPosition>& anchor = membership_.anchor();
-  if (anchor && anchor->position == log.position && anchor->chain != log.chain) {
+  if (anchor && anchor->log_id == log.log_id && anchor->position == log.position &&
+      anchor->chain != log.chain) {
     throw Error(
         ErrorCode::fork,
         "the relay shows another history than the one that this device was invited to: nothing "
@@ -223,8 +271,23 @@ void Inbox::take_confirmed(const wire::PushAnswer& answer, const std::vector<Out
     if (!stored || item.position != membership_.log()->position + 1) break;
     counts.confirmed += sent[i].last - sent[i].first + 1;
     outbox_.confirm(sent[i].batch);
-    advance(engine_.identity().id, sent[i].body, "",
-            {sent[i].last < sent[i].first ? 0 : sent[i].last, sent[i].acknowledged});
+    advance(engine_.identity().id, sent[i].body,
+            {sent[i].last < sent[i].first ? 0 : sent[i].last, sent[i].acknowledged, "", false});
+  }
+  const LogPosition& log = *membership_.log();
+  if (log.position == answer.head && log.chain != answer.chain) misfit("its chain is another");
+  transaction.commit();
+}
+
+void Inbox::take_restored(const wire::PushAnswer& answer, const std::vector<LostBatch>& sent) {
+  store::Engine::Transaction transaction(engine_);
+  for (std::size_t i = 0; i < sent.size(); ++i) {
+    using wire::PushStatus;
+    const wire::PushAnswer::Item& item = answer.items[i];
+    bool stored = item.status == PushStatus::ok || item.status == PushStatus::duplicate;
+    if (!stored || item.position != membership_.log()->position + 1) break;
+    LostBatches(engine_).forget(wire::leaf_of(sent[i].body));
+    advance(sent[i].device, sent[i].body, {sent[i].last, 0, sent[i].held_for, false});
   }
   const LogPosition& log = *membership_.log();
   if (log.position == answer.head && log.chain != answer.chain) misfit("its chain is another");
@@ -260,6 +323,21 @@ void Inbox::take_loose(ByteView batch, InboxCounts& counts) {
   transaction.commit();
 }
 
+// Whether a batch that is in the log lies behind the last that counts of its author.
+bool Inbox::is_behind_end(const base::Id16& device, std::int64_t position) const {
+  const wire::EnrolledDevice* author = membership_.control().device(device);
+  if (!author || !author->revoked) return false;
+  const auto& revoked = *author->revoked;
+  if (!revoked.last_leaf) {
+    return static_cast<std::uint64_t>(position) > revoked.through.position;
+  }
+  if (*revoked.last_leaf == base::Hash32{}) return true;
+  Statement query(engine_.database().connection().prepare(
+      "SELECT 1 FROM log WHERE device = ? AND leaf = ? AND position < ?"));
+  query.bind(ByteView(device)).bind(ByteView(*revoked.last_leaf)).bind(position);
+  return query.step();
+}
+
 void Inbox::retry_held(InboxCounts& counts) {
   for (std::int64_t position = 0;;) {
     store::Engine::Transaction transaction(engine_);
@@ -275,8 +353,8 @@ void Inbox::retry_held(InboxCounts& counts) {
     }
     try {
       OpenedBatch opened = open_batch(body, membership_);
-      if (!is_after_revocation(opened.header.device, static_cast<std::uint64_t>(position))) {
-        check_views(opened.content, static_cast<std::uint64_t>(position));
+      if (!is_behind_end(opened.header.device, position)) {
+        check_views(opened.content, static_cast<std::uint64_t>(position), counts);
         apply(opened, counts);
         note_seen(opened.header.device, opened.content.sealed_ms);
         Told about = told(opened);

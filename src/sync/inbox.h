@@ -1,6 +1,7 @@
 #pragma once
 
 #include "src/sync/outbox.h"
+#include "src/sync/rewind.h"
 #include "src/wire/messages.h"
 
 namespace holdfast::sync {
@@ -27,6 +28,8 @@ class Inbox {
   // Own batches that the relay stored right behind our place: no need to fetch them back.
   void take_confirmed(const wire::PushAnswer& answer, const std::vector<OutboxBatch>& sent,
                       InboxCounts& counts);
+  // Lost batches that the relay has stored again, likewise.
+  void take_restored(const wire::PushAnswer& answer, const std::vector<LostBatch>& sent);
   // A batch outside the log.
   void take_loose(ByteView batch, InboxCounts& counts);
   // Tries again what could not be taken when it came.
@@ -35,20 +38,24 @@ class Inbox {
  private:
   void note_first_pull(bool complete);
   void close_revoked(InboxCounts& counts);
-  bool is_after_revocation(const base::Id16& device, std::uint64_t position) const;
+  bool is_after_revocation(const base::Id16& device) const;
+  bool is_at_end(const wire::EnrolledDevice& device, const base::Id16& id) const;
   void note_seen(const base::Id16& device, std::uint64_t sealed_ms);
   void take_next(ByteView batch, InboxCounts& counts);
   // A batch's place in the log, and what it tells of its author.
   struct Told {
     std::uint64_t last = 0;
     std::uint64_t acknowledged = 0;
+    std::string held_for;     // why it could not be applied
+    bool is_ignored = false;  // it counts for nothing, for good
   };
   Told take_own(const wire::BatchHeader& header, ByteView batch, InboxCounts& counts);
-  static Told told(const OpenedBatch& batch);
+  Told told(const OpenedBatch& batch) const;
+  void require_signed(ByteView batch, const wire::BatchHeader& header) const;
+  bool is_behind_end(const base::Id16& device, std::int64_t position) const;
   void apply(const OpenedBatch& batch, InboxCounts& counts);
-  void check_views(const BatchContent& content, std::uint64_t position) const;
-  void advance(const base::Id16& device, ByteView batch, const std::string& held_for,
-               const Told& told);
+  void check_views(const BatchContent& content, std::uint64_t position, InboxCounts& counts) const;
+  void advance(const base::Id16& device, ByteView batch, const Told& told);
 
   store::Engine& engine_;
   Membership& membership_;

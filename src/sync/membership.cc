@@ -187,8 +187,8 @@ void Membership::check_against_log(const wire::ControlRecord& record) const {
       record.type == wire::ControlType::revoke || record.type == wire::ControlType::recover;
   if (!removes || !log_) return;
   const LogPosition& through = record.through;
-  if (through.log_id != log_->log_id ||
-      (through.position <= log_->position && chain_at(through.position) != through.chain)) {
+  if (through.log_id != log_->log_id) return check_against_leaves(record);
+  if (through.position <= log_->position && chain_at(through.position) != through.chain) {
     throw Error(ErrorCode::fork,
                 "the relay showed another history to the device that took one out of the vault: "
                 "syncing has stopped, and nothing here was changed. Do not trust this relay");
@@ -200,17 +200,33 @@ void Membership::check_against_log(const wire::ControlRecord& record) const {
     base::Id16 device = base::Reader(later.blob(0), "a device id").array<16>();
     const wire::EnrolledDevice* author = control_.device(device);
     if (!author || !author->revoked || author->revoked->position + 1 != control_.count()) continue;
-    throw Error(ErrorCode::fork,
-                "the relay kept from this device that '" + device_name(device).name +
-                    "' was taken out of the vault, and gave it later changes of that device: "
-                    "syncing has stopped. Do not trust this relay");
+    kept_revocation(device);
+  }
+}
+
+void Membership::kept_revocation(const base::Id16& device) const {
+  throw Error(ErrorCode::fork,
+              "the relay kept from this device that '" + device_name(device).name +
+                  "' was taken out of the vault, and gave it later changes of that device: "
+                  "syncing has stopped. Do not trust this relay");
+}
+
+// The place is of a log that is gone; the leaves say the same.
+void Membership::check_against_leaves(const wire::ControlRecord& record) const {
+  for (const auto& [device, leaf] : record.last_leaves) {
+    store::Statement later(engine_.database().connection().prepare(
+        "SELECT 1 FROM log WHERE device = ?1 AND held = 0 AND position > "
+        "(SELECT position FROM log WHERE device = ?1 AND leaf = ?2)"));
+    later.bind(ByteView(device)).bind(ByteView(leaf));
+    if (later.step()) kept_revocation(device);
   }
 }
 
 void Membership::check_revocations(const LogPosition& log) const {
   for (const auto& [id, device] : control_.devices()) {
     if (!device.revoked || device.revoked->through.position != log.position) continue;
-    if (device.revoked->through == log) continue;
+    const LogPosition& through = device.revoked->through;
+    if (through == log || through.log_id != log.log_id) continue;
     throw Error(ErrorCode::fork,
                 "the relay shows another history than to the device that took '" +
                     device_name(id).name +

@@ -31,6 +31,7 @@ class Membership {
   // Verifies and keeps the next record of the device list, with the key that it may bring. Throws
   // as ControlState::append, and Error(fork) where the record does not fit the log that is here.
   void append_control(ByteView record);
+  Bytes record_at(std::uint64_t position) const;  // of those that are here
   bool has_epoch_key(std::uint32_t epoch) const;
   crypto::Secret epoch_key(std::uint32_t epoch) const;  // throws Error(protocol) without it
   // Keeps a key that came another way than boxed in the list, and those before it, which it opens.
@@ -62,8 +63,9 @@ class Membership {
  private:
   void learn_key(const wire::ControlRecord& record);
   bool keep_key(std::uint32_t epoch, ByteView key);
-  Bytes record_at(std::uint64_t position) const;
   void check_against_log(const wire::ControlRecord& record) const;
+  void check_against_leaves(const wire::ControlRecord& record) const;
+  [[noreturn]] void kept_revocation(const base::Id16& device) const;
   std::optional<base::Hash32> chain_at(std::uint64_t position) const;
 
   store::Engine& engine_;

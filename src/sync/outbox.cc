@@ -1,6 +1,7 @@
 #include "src/sync/outbox.h"
 
 #include "src/model/change_codec.h"
+#include "src/sync/rewind.h"
 
 namespace holdfast::sync {
 namespace {
@@ -146,7 +147,9 @@ base::Hash32 Outbox::last_leaf() const {
   Statement query(
       engine_.database().connection().prepare("SELECT body FROM outbox ORDER BY num DESC LIMIT 1"));
   if (query.step()) return wire::leaf_of(query.blob(0));
-  return device_leaf(engine_, engine_.identity().id);
+  const base::Id16& self = engine_.identity().id;
+  std::optional<base::Hash32> lost = LostBatches(engine_).last_leaf(self);
+  return lost ? *lost : device_leaf(engine_, self);
 }
 
 std::vector<OutboxBatch> Outbox::list(std::size_t bytes, bool undelivered_only) const {

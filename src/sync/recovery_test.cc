@@ -4,6 +4,7 @@
 
 #include "src/crypto/recovery_code.h"
 #include "src/sync/control_client.h"
+#include "src/sync/outbox.h"
 #include "src/sync/test_vault.h"
 
 namespace holdfast::sync {
@@ -196,6 +197,9 @@ TEST(Recovery, ARelayThatTakesAnOldCodeConvincesNoDevice) {
   record.through = membership.log().value();
   std::set<base::Id16> everybody;
   for (const auto& [device, enrolled] : membership.control().members()) everybody.insert(device);
+  for (const base::Id16& out : everybody) {
+    record.last_leaves.emplace_back(out, device_leaf(lost.vault[0].store->engine(), out));
+  }
   record.epoch =
       fresh_epoch(membership.control(), everybody, old.box.public_key(), std::nullopt, {}, random)
           .start;
@@ -218,7 +222,7 @@ TEST(Recovery, ARelayThatTakesAnOldCodeConvincesNoDevice) {
   EXPECT_EQ(
       lost.vault.relay.perform(client.post_control(record.previous, wire::encode(record))).status,
       403);
-  EXPECT_EQ(lost.vault.relay.perform(client.get_log(0)).status, 403);
+  EXPECT_EQ(lost.vault.relay.perform(client.get_log(0, 1000)).status, 403);
 }
 
 // The relay saw the keys of the new device in an attempt that was cut off, and puts them into a

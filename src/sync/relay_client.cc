@@ -80,12 +80,26 @@ base::HttpRequest RelayClient::post_control(const base::Hash32& head, ByteView r
                     wire::encode(wire::ControlPost{head, base::to_bytes(record)}));
 }
 
-base::HttpRequest RelayClient::push(const std::vector<Bytes>& batches) const {
-  return vault_call("POST", "/batches", wire::encode_list(batches));
+base::HttpRequest RelayClient::restore_control(std::uint64_t at, ByteView record) const {
+  return vault_call("POST", "/control/restore?at=" + std::to_string(at), base::to_bytes(record));
 }
 
-base::HttpRequest RelayClient::get_log(std::uint64_t after) const {
-  return vault_call("GET", "/log?after=" + std::to_string(after) + "&bytes=2097152");
+base::HttpRequest RelayClient::push(const std::vector<Bytes>& batches, bool restores) const {
+  return vault_call("POST", restores ? "/batches?restore=1" : "/batches",
+                    wire::encode_list(batches));
+}
+
+base::HttpRequest RelayClient::get_log(std::uint64_t after, std::size_t bytes) const {
+  return vault_call("GET",
+                    "/log?after=" + std::to_string(after) + "&bytes=" + std::to_string(bytes));
+}
+
+base::HttpRequest RelayClient::get_leaves() const { return vault_call("GET", "/leaves"); }
+
+base::HttpRequest RelayClient::restart(const wire::LogPosition& known) const {
+  base::Writer out;
+  wire::write(out, known);
+  return vault_call("POST", "/restart", out.take());
 }
 
 base::HttpRequest RelayClient::get_mail(const base::Id16& slot) const {

@@ -27,8 +27,13 @@ class RelayClient {
   void accept_session(ByteView answer);
   base::HttpRequest get_control(std::uint64_t after) const;
   base::HttpRequest post_control(const base::Hash32& head, ByteView record) const;
-  base::HttpRequest push(const std::vector<Bytes>& batches) const;
-  base::HttpRequest get_log(std::uint64_t after) const;
+  // A record that the relay has lost, at its position in the list.
+  base::HttpRequest restore_control(std::uint64_t at, ByteView record) const;
+  // `restores`: batches that the relay has lost, of any device.
+  base::HttpRequest push(const std::vector<Bytes>& batches, bool restores = false) const;
+  base::HttpRequest get_log(std::uint64_t after, std::size_t bytes) const;
+  base::HttpRequest get_leaves() const;
+  base::HttpRequest restart(const wire::LogPosition& known) const;
   base::HttpRequest get_mail(const base::Id16& slot) const;
   base::HttpRequest put_mail(const base::Id16& slot, ByteView body, std::int64_t lifetime_ms) const;
   // Which vault has, or had, this recovery key.

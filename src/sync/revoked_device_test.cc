@@ -43,7 +43,8 @@ void smuggle(TestVault& vault, const Bytes& batch) {
   row.chain = wire::chain_next(row.chain, row.head, wire::leaf_of(batch));
   wire::BatchHeader header = wire::decode_batch_header(batch);
   vault.relay.storage.transaction([&] {
-    vault.relay.storage.add_batch(id, row.head, header.batch, row.chain, batch);
+    vault.relay.storage.add_batch(id, {row.head, wire::leaf_of(batch), row.chain}, header.batch,
+                                  batch);
     vault.relay.storage.put_vault(id, row);
   });
 }

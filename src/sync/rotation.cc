@@ -1,6 +1,7 @@
 #include "src/sync/rotation.h"
 
 #include "src/crypto/recovery_code.h"
+#include "src/sync/outbox.h"
 
 namespace holdfast::sync {
 namespace {
@@ -53,7 +54,7 @@ EpochKeys passed_on(const FetchedList& list, const KeyRing& ring) {
 
 LogPosition log_head(store::Engine& engine, const RelayClient& client) {
   // Behind the end of any log: the answer holds the head, and no batches.
-  Bytes answer = ask(engine, client.get_log(static_cast<std::uint64_t>(INT64_MAX)));
+  Bytes answer = ask(engine, client.get_log(static_cast<std::uint64_t>(INT64_MAX), 0));
   wire::LogPage page = wire::decode_log_page(answer);
   return {page.log_id, page.head, page.chain};
 }
@@ -115,6 +116,7 @@ void revoke_device(store::Engine& engine, const base::Id16& device, const KeepCo
     record.type = wire::ControlType::revoke;
     record.revoked = {device};
     record.through = member.membership().log().value();
+    record.last_leaves = {{device, device_leaf(engine, device)}};
     record.replaces_recovery = next.has_value();
     record.epoch = fresh_epoch(state, {device},
                                next ? next->box.public_key() : state.recovery().box, std::nullopt,
@@ -241,6 +243,7 @@ class Recovery {
                       record.through = through_;
                       std::set<base::Id16> everybody;
                       for (const auto& [id, device] : state.members()) everybody.insert(id);
+                      record.last_leaves = last_leaves(everybody);
                       FreshEpoch fresh =
                           fresh_epoch(state, everybody, next.box.public_key(), record.device_box,
                                       previous, *engine_.environment().random);
@@ -260,6 +263,22 @@ class Recovery {
     if (!list_.state.member(identity.id)) {
       throw Error(ErrorCode::protocol, "the relay does not hold what it said that it had stored");
     }
+  }
+
+  // As the relay says: the devices, whose logs lead there, check it.
+  std::vector<std::pair<base::Id16, base::Hash32>> last_leaves(
+      const std::set<base::Id16>& devices) {
+    Bytes body = ask(engine_, client_.get_leaves());
+    base::Reader in(body, "the relay's answer");
+    std::map<base::Id16, base::Hash32> leaves;
+    for (std::size_t left = in.count(48); left > 0; --left) {
+      auto device = in.array<16>();
+      leaves[device] = in.array<32>();
+    }
+    std::vector<std::pair<base::Id16, base::Hash32>> out;
+    out.reserve(devices.size());
+    for (const base::Id16& device : devices) out.emplace_back(device, leaves[device]);
+    return out;
   }
 
   void require_current() const {

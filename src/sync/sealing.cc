@@ -15,7 +15,6 @@ constexpr std::uint8_t kWithoutTime = 2;
 constexpr int kCompression = 3;
 constexpr std::size_t kMaxContent = 8 << 20;
 constexpr std::string_view kKeyContext = "holdfast batch key v1";
-constexpr std::size_t kSignature = 64;
 
 Bytes encode_content(const BatchContent& content) {
   base::Writer out;
@@ -91,13 +90,6 @@ crypto::Committed batch_key(const wire::BatchHeader& header, ByteView epoch_key)
   return crypto::derive_committed(epoch_key, header.salt, context.bytes());
 }
 
-Bytes signed_part(ByteView header, ByteView content) {
-  base::Writer out;
-  out.sized(header);
-  out.raw(content);
-  return out.take();
-}
-
 }  // namespace
 
 Bytes seal_batch(const BatchContent& content, const base::Hash32& previous_leaf,
@@ -115,22 +107,22 @@ Bytes seal_batch(const BatchContent& content, const base::Hash32& previous_leaf,
   Bytes head = wire::encode(header);
 
   Bytes inside = encode_content(content);
-  auto signature = identity.sign.sign(
-      wire::signed_message(wire::kSignBatch, header.vault, signed_part(head, inside)));
   Bytes compressed = compress(inside);
   base::Writer plain;
-  plain.raw(signature);
   plain.u32(static_cast<std::uint32_t>(compressed.size()));
   plain.raw(compressed);
-  std::size_t size = wire::padded_size(head.size() + plain.size() + crypto::kTagSize);
+  constexpr std::size_t kBehind = crypto::kTagSize + wire::kSignatureSize;
+  std::size_t size = wire::padded_size(head.size() + plain.size() + kBehind);
   if (inside.size() > kMaxContent) size = wire::kMaxBatch + 1;
   if (size > wire::kMaxBatch) {
     throw Error(ErrorCode::too_large, "a change does not fit into one batch");
   }
   Bytes padded = plain.take();
-  padded.resize(size - head.size() - crypto::kTagSize);
+  padded.resize(size - head.size() - kBehind);
   Bytes sealed = crypto::seal_once(key.key.view(), head, padded);
   head.insert(head.end(), sealed.begin(), sealed.end());
+  auto signature = identity.sign.sign(wire::signed_message(wire::kSignBatch, header.vault, head));
+  head.insert(head.end(), signature.begin(), signature.end());
   return head;
 }
 
@@ -145,24 +137,23 @@ OpenedBatch open_batch(ByteView batch, const Membership& membership) {
     throw Error(ErrorCode::not_found,
                 "it is by a device that this one does not know yet: sync with the relay first");
   }
+  if (!wire::is_signed(batch, out.header.vault, author->sign)) {
+    throw Error(ErrorCode::protocol, "a batch is not signed by its author");
+  }
   crypto::Committed key = batch_key(out.header, membership.epoch_key(out.header.epoch).view());
   if (!crypto::equal(key.commitment, out.header.commitment)) {
     throw Error(ErrorCode::protocol, "a batch is not sealed under the vault's key");
   }
   ByteView head = batch.first(wire::BatchHeader::kSize);
+  std::size_t end = batch.size() - wire::kSignatureSize;
   std::optional<crypto::Secret> plain =
-      crypto::open_once(key.key.view(), head, batch.subspan(head.size()));
+      crypto::open_once(key.key.view(), head, batch.first(end).subspan(head.size()));
   if (!plain) throw Error(ErrorCode::protocol, "a batch fails authentication");
   base::Reader in(plain->view(), "a batch");
-  ByteView signature = in.raw(kSignature);
   std::uint32_t size = in.u32();
   Bytes inside = decompress(in.raw(size));
   for (std::uint8_t byte : in.rest()) {
     if (byte != 0) in.fail("its padding is not empty");
-  }
-  if (!wire::verify(author->sign, wire::kSignBatch, out.header.vault, signed_part(head, inside),
-                    signature)) {
-    throw Error(ErrorCode::protocol, "a batch is not signed by its author");
   }
   out.content = decode_content(inside);
   if (out.content.changes.empty()) return out;

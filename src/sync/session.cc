@@ -13,6 +13,7 @@ constexpr int kListRefreshes = 3;
 constexpr std::int64_t kFirstBackoffMs = 300;
 constexpr std::int64_t kMaxBackoffMs = 30'000;
 constexpr std::size_t kPushBytes = 3 << 20;  // of batches in one request
+constexpr std::size_t kPullBytes = 2 << 20;  // and in one answer
 constexpr std::int64_t kWaitStepMs = 100;    // how soon a wait notices that it is cancelled
 
 }  // namespace
@@ -56,7 +57,13 @@ void Session::prepare() {
     case Phase::challenge: request_ = client_.challenge(); break;
     case Phase::login: request_ = client_.session(engine_.identity().sign, nonce_); break;
     case Phase::control: request_ = client_.get_control(membership_.control().count()); break;
-    case Phase::pull: request_ = client_.get_log(membership_.log()->position); break;
+    case Phase::relist:
+      request_ = client_.restore_control(relist_at_, membership_.record_at(relist_at_));
+      break;
+    case Phase::pull: request_ = client_.get_log(membership_.log()->position, kPullBytes); break;
+    case Phase::restart: request_ = client_.restart(*membership_.log()); break;
+    case Phase::compare: request_ = client_.get_log(common_->next().value(), 0); break;
+    case Phase::restore: prepare_restore(); break;
     case Phase::push: prepare_push(); break;
     case Phase::done: break;
   }
@@ -94,9 +101,17 @@ void Session::deliver(const base::HttpResponse& response) {
       client_.forget_token();
       return enter(Phase::challenge);
     }
+    // A relay that lost the end of its list may not know this device.
+    if (response.status == 403 && phase_ == Phase::login && rewinds_++ == 0) return heal_list();
     // It may have been taken out of the vault: the device list says so, and who did it.
     if (response.status == 403 && phase_ >= Phase::pull && refreshed_ < kListRefreshes) {
       return look_again();
+    }
+    if (response.status == 404 && phase_ == Phase::login) {
+      throw Error(
+          ErrorCode::not_found,
+          "the relay does not hold the vault (any more): nothing here is deleted. 'holdfast "
+          "relay URL' puts all of it there again");
     }
     check_answer(response);
     bytes_ += response.body.size() + request_.body.size();
@@ -142,7 +157,11 @@ void Session::handle(ByteView body) {
       return enter(Phase::login);
     case Phase::login: client_.accept_session(body); return enter(Phase::control);
     case Phase::control: return on_control(body);
+    case Phase::relist: return on_relisted(body);
     case Phase::pull: return on_page(body);
+    case Phase::restart: return on_restarted(body);
+    case Phase::compare: return on_compared(body);
+    case Phase::restore: return on_restored(body);
     case Phase::push: return on_push(body);
     case Phase::done: return;
   }
@@ -152,6 +171,7 @@ void Session::on_control(ByteView body) {
   std::vector<Bytes> records = wire::decode_list(body);
   if (records.empty()) {
     membership_.require_not_revoked();
+    if (is_relisting_) return heal_list();
     if (scope_ == Scope::all) membership_.require_current_key();
     inbox_.retry_held(counts_);
     return enter(Phase::pull);
@@ -171,8 +191,10 @@ void Session::on_page(ByteView body) {
                   "the relay shows an older list of the vault's devices than this device has seen: "
                   "nothing was taken from it");
     }
+    is_relisting_ = membership_.control().holds(page.control_head);
     return look_again();
   }
+  if (!fits(page)) return heal_log(page);
   if (page.head < promised_) {
     throw Error(ErrorCode::protocol, "the relay does not hold what it said that it had stored");
   }
@@ -182,15 +204,16 @@ void Session::on_page(ByteView body) {
     refreshed_ = 0;
   }
   to_receive_ = counts_.batches + (page.head - membership_.log()->position);
-  enter(page.head > membership_.log()->position ? Phase::pull : Phase::push);
+  enter(page.head > membership_.log()->position ? Phase::pull : Phase::restore);
 }
 
 void Session::on_push(ByteView body) {
   using wire::PushStatus;
   wire::PushAnswer answer = wire::decode_push_answer(body);
-  if (answer.items.size() != sent_.size() || answer.log_id != membership_.log()->log_id) {
+  if (answer.items.size() != sent_.size()) {
     throw Error(ErrorCode::protocol, "the relay's answer to a push does not fit it");
   }
+  if (answer.log_id != membership_.log()->log_id) return enter(Phase::pull);  // it began anew
   std::uint64_t before = membership_.log()->position;
   inbox_.take_confirmed(answer, sent_, counts_);
   std::uint64_t confirmed = membership_.log()->position - before;
@@ -199,13 +222,7 @@ void Session::on_push(ByteView body) {
   if (confirmed == sent_.size()) return enter(Phase::push);
   switch (answer.items[confirmed].status) {
     case PushStatus::ok:
-    case PushStatus::duplicate:
-      if (answer.head <= membership_.log()->position) {
-        throw Error(ErrorCode::protocol,
-                    "the relay says that it stored what its log does not hold");
-      }
-      promised_ = answer.head;
-      return enter(Phase::pull);  // others' batches came in between
+    case PushStatus::duplicate: return pull_to(answer.head);
     case PushStatus::epoch_stale: return on_stale(sent_[confirmed]);
     case PushStatus::device_fork:
       throw Error(ErrorCode::fork,
@@ -216,6 +233,15 @@ void Session::on_push(ByteView body) {
     case PushStatus::refused:
       throw Error(ErrorCode::refused, "the relay refuses a batch of this device");
   }
+}
+
+// Others' batches came in between.
+void Session::pull_to(std::uint64_t head) {
+  if (head <= membership_.log()->position) {
+    throw Error(ErrorCode::protocol, "the relay says that it stored what its log does not hold");
+  }
+  promised_ = head;
+  enter(Phase::pull);
 }
 
 // The vault's key was changed after this was sealed. What the relay has refused for good, and it

@@ -36,13 +36,35 @@ class Session {
   SyncProgress progress() const;
 
  private:
-  enum class Phase { challenge, login, control, pull, push, done };
+  enum class Phase {
+    challenge,
+    login,
+    control,
+    relist,  // give back what the relay lost of the device list
+    pull,
+    restart,  // the relay lost a part of its log: have it begin anew
+    compare,  // find out which part
+    restore,  // give it back
+    push,
+    done,
+  };
 
   void prepare();
   void handle(ByteView body);
   void on_control(ByteView body);
   void on_page(ByteView body);
   void on_push(ByteView body);
+  void pull_to(std::uint64_t head);
+  // What the relay has lost: see healing.cc.
+  void heal_list();
+  void on_relisted(ByteView body);
+  bool fits(const wire::LogPage& page) const;
+  void heal_log(const wire::LogPage& page);
+  void on_restarted(ByteView body);
+  void start_comparing(const base::Id16& log_id, std::uint64_t head);
+  void on_compared(ByteView body);
+  void prepare_restore();
+  void on_restored(ByteView body);
   void on_stale(const OutboxBatch& refused);
   void prepare_push();
   void look_again();
@@ -62,6 +84,12 @@ class Session {
   base::HttpRequest request_;
   Bytes nonce_;
   std::vector<OutboxBatch> sent_;
+  std::vector<LostBatch> given_back_;
+  std::optional<CommonPrefix> common_;
+  std::uint64_t head_ = 0;       // of the log that is compared with
+  std::uint64_t relist_at_ = 0;  // the record to be given back
+  bool is_relisting_ = false;    // the relay's list turned out to be shorter
+  int rewinds_ = 0;
   std::int64_t wait_ms_ = 0;
   int attempts_ = 0;      // at the request in hand
   bool renewed_ = false;  // the session expired once already

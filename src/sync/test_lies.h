@@ -3,6 +3,7 @@
 // What a relay, or a device, that lies does to a vault's device list, for tests.
 
 #include "src/sync/control_client.h"
+#include "src/sync/outbox.h"
 #include "src/sync/test_vault.h"
 
 namespace holdfast::sync {
@@ -41,6 +42,9 @@ inline Bytes next_record(TestDevice& device, const std::function<void(ControlRec
   record.previous = membership.control().head();
   record.signer = signer.public_key();
   fill(record);
+  for (const base::Id16& out : record.revoked) {
+    record.last_leaves.emplace_back(out, device_leaf(device.store->engine(), out));
+  }
   record.signature = signer.sign(
       wire::signed_message(wire::kSignControl, membership.vault(), wire::encode_unsigned(record)));
   return wire::encode(record);
@@ -64,13 +68,6 @@ inline void force(TestVault& vault, const Bytes& record) {
     row.control_head = base::sha256({record});
     vault.relay.storage.put_vault(id, row);
   });
-}
-
-// A relay whose cache of the list is to be forgotten.
-inline void restart(TestVault& vault) {
-  vault.relay.service.~Service();
-  new (&vault.relay.service)
-      relay::Service(vault.relay.storage, *vault.clock, vault.relay.random, {kRelayUrl});
 }
 
 }  // namespace holdfast::sync

@@ -42,6 +42,29 @@ struct FakeRelay {
     return response;
   }
 
+  // All that is stored; and the relay as it is after its data was put back from such a copy.
+  Bytes backup() {
+    sqlite3_int64 size = 0;
+    unsigned char* data = sqlite3_serialize(storage.connection().handle(), "main", &size, 0);
+    Bytes out(data, data + size);
+    sqlite3_free(data);
+    return out;
+  }
+  void put_back(const Bytes& copy, bool is_told) {
+    auto* data = static_cast<unsigned char*>(sqlite3_malloc64(copy.size()));
+    std::copy(copy.begin(), copy.end(), data);
+    auto size = static_cast<sqlite3_int64>(copy.size());
+    sqlite3_deserialize(storage.connection().handle(), "main", data, size, size,
+                        SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_RESIZEABLE);
+    restart();
+    if (is_told) service.begin_all_anew();
+  }
+  // What it keeps in memory is gone.
+  void restart() {
+    service.~Service();
+    new (&service) relay::Service(storage, *clock, random, {kRelayUrl});
+  }
+
   std::shared_ptr<base::FakeClock> clock;
   base::SeededRandom random{99};
   relay::SqliteStorage storage{":memory:"};

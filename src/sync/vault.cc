@@ -124,12 +124,8 @@ void Vault::use_relay(const std::string& given) {
   }
   base::Id16 log_id = sync::register_vault(engine, sync::RelayClient(url), genesis);
   store::Engine::Transaction transaction(engine);
-  if (membership.log() && membership.log()->log_id != log_id) {
-    throw Error(ErrorCode::exists,
-                "the vault's history is at the relay used so far (" +
-                    membership.relay().value_or("") +
-                    "), and not at that one: moving to another is not possible yet");
-  }
+  // Where that relay's history is another, or has lost something, the next sync gives it all that
+  // is here.
   if (!membership.log()) membership.set_log({log_id, 0, wire::chain_start(log_id)});
   membership.set_relay(url);
   transaction.commit();

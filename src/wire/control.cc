@@ -66,6 +66,7 @@ void ControlState::check(const ControlRecord& record) const {
   check_signer(record);
   if (adds_device(record.type)) check_newcomer(record);
   if (record.type == ControlType::revoke) check_revoked(record);
+  if (record.version > 2) check_leaves(record);
   if (record.type == ControlType::rename && !member(record.device)) {
     broken("a device was renamed that is not in the vault");
   }
@@ -111,6 +112,14 @@ void ControlState::check_revoked(const ControlRecord& record) const {
       broken("a device was taken out that may know the recovery code");
     }
   }
+}
+
+void ControlState::check_leaves(const ControlRecord& record) const {
+  std::set<Id16> out = taken_out(record);
+  bool same =
+      std::equal(record.last_leaves.begin(), record.last_leaves.end(), out.begin(), out.end(),
+                 [](const auto& last, const Id16& id) { return last.first == id; });
+  if (!same) broken("a record does not say up to where a device's batches count");
 }
 
 void ControlState::check_recovery(const ControlRecord& record) const {
@@ -204,7 +213,11 @@ void ControlState::enrol(const ControlRecord& record, EnrolledDevice::Way way, c
 }
 
 void ControlState::revoke(const Id16& id, const ControlRecord& record) {
-  devices_.at(id).revoked = {count_, record.signer, record.through};
+  EnrolledDevice::Revocation revocation{count_, record.signer, record.through, std::nullopt};
+  for (const auto& [device, leaf] : record.last_leaves) {
+    if (device == id) revocation.last_leaf = leaf;
+  }
+  devices_.at(id).revoked = revocation;
   --members_;
 }
 

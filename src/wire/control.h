@@ -22,9 +22,10 @@ struct EnrolledDevice {
 
   // Of a device that was taken out.
   struct Revocation {
-    std::uint64_t position = 0;  // of its record
-    Hash32 by{};                 // signer of its record
-    LogPosition through;         // the device's batches count up to here
+    std::uint64_t position = 0;       // of its record
+    Hash32 by{};                      // signer of its record
+    LogPosition through;              // the device's batches count up to here
+    std::optional<Hash32> last_leaf;  // of the last of them; zero: none. Not said before version 3
   };
   std::optional<Revocation> revoked;
 };
@@ -84,6 +85,7 @@ class ControlState {
   void check_epoch(const ControlRecord& record) const;
   void check_recovery(const ControlRecord& record) const;
   void check_revoked(const ControlRecord& record) const;
+  void check_leaves(const ControlRecord& record) const;
   void check(const ControlRecord& record) const;
   void apply(const ControlRecord& record, const Hash32& hash);
   void enrol(const ControlRecord& record, EnrolledDevice::Way way, const Hash32& by);

@@ -5,7 +5,7 @@
 namespace holdfast::wire {
 namespace {
 
-constexpr std::uint8_t kVersion = 2;
+constexpr std::uint8_t kVersion = 3;
 constexpr const char* kWhat = "a record of the device list";
 
 void write_boxes(base::Writer& out, const std::vector<KeyBox>& boxes) {
@@ -68,6 +68,24 @@ RecoveryKey read_recovery(base::Reader& in) {
   return key;
 }
 
+void write_leaves(base::Writer& out, const ControlRecord& record) {
+  if (record.version < 3) return;
+  out.varint(record.last_leaves.size());
+  for (const auto& [device, leaf] : record.last_leaves) {
+    out.raw(device);
+    out.raw(leaf);
+  }
+}
+
+void read_leaves(base::Reader& in, ControlRecord& record) {
+  if (record.version < 3) return;
+  record.last_leaves.resize(in.count(48));
+  for (auto& [device, leaf] : record.last_leaves) {
+    device = in.array<16>();
+    leaf = in.array<32>();
+  }
+}
+
 void write_genesis(base::Writer& body, const ControlRecord& record) {
   body.raw(record.nonce);
   body.raw(record.device_sign);
@@ -110,6 +128,7 @@ Bytes encode_body(const ControlRecord& record) {
       body.varint(record.revoked.size());
       for (const Id16& id : record.revoked) body.raw(id);
       write(body, record.through);
+      write_leaves(body, record);
       body.u8(record.replaces_recovery);
       if (record.replaces_recovery) write_recovery(body, record.recovery);
       write_epoch(body, record.epoch);
@@ -128,6 +147,7 @@ Bytes encode_body(const ControlRecord& record) {
       body.raw(record.device_box);
       write_name(body, record);
       write(body, record.through);
+      write_leaves(body, record);
       write_recovery(body, record.recovery);
       write_epoch(body, record.epoch);
       break;
@@ -152,6 +172,7 @@ void decode_body(base::Reader& body, ControlRecord& record) {
       record.revoked.resize(body.count(16));
       for (Id16& id : record.revoked) id = body.array<16>();
       record.through = read_position(body);
+      read_leaves(body, record);
       switch (body.u8()) {
         case 0: break;
         case 1:
@@ -176,6 +197,7 @@ void decode_body(base::Reader& body, ControlRecord& record) {
       record.device_box = body.array<32>();
       read_name(body, record);
       record.through = read_position(body);
+      read_leaves(body, record);
       record.recovery = read_recovery(body);
       record.epoch = read_epoch(body);
       break;

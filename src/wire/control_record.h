@@ -55,7 +55,8 @@ struct RecoveryKey {
 };
 
 struct ControlRecord {
-  std::uint8_t version = 2;  // 1 had no proof in a genesis, and the first epoch's names alone
+  // 1 had no proof in a genesis, and the first epoch's names alone; 2 had no last leaves
+  std::uint8_t version = 3;
   ControlType type = ControlType::genesis;
   Hash32 previous{};  // hash of the record before; zero for genesis
 
@@ -70,7 +71,10 @@ struct ControlRecord {
   std::uint64_t lifetime_ms = 0;
   std::vector<Id16> revoked;  // revoke, ascending; of recover it is everybody
   LogPosition through;        // revoke, recover: their batches count up to here; the log's head
-  Id16 device{};              // rename
+  // Of each device taken out, ascending: the leaf of its last batch that counts, and zero where it
+  // never sent any. It says the same as `through` where a relay had to begin its log anew.
+  std::vector<std::pair<Id16, Hash32>> last_leaves;
+  Id16 device{};  // rename
 
   Hash32 signer{};
   std::array<std::uint8_t, 64> signature{};

@@ -9,7 +9,7 @@
 namespace holdfast::wire {
 namespace {
 
-constexpr std::uint8_t kBatchVersion = 1;
+constexpr std::uint8_t kBatchVersion = 2;  // 1 was signed inside, and never released
 
 Bytes number(std::uint64_t value) {
   base::Writer out;
@@ -50,6 +50,12 @@ BatchHeader decode_batch_header(ByteView batch) {
   header.salt = in.array<16>();
   header.commitment = in.array<32>();
   return header;
+}
+
+bool is_signed(ByteView batch, const Hash32& vault, const Hash32& author_sign) {
+  if (batch.size() < kSignatureSize) return false;
+  std::size_t end = batch.size() - kSignatureSize;
+  return verify(author_sign, kSignBatch, vault, batch.first(end), batch.subspan(end));
 }
 
 void write(base::Writer& out, const LogPosition& log) {

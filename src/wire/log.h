@@ -13,6 +13,7 @@ using base::sha256;
 
 constexpr std::size_t kMaxBatch = 1 << 20;  // bytes of one sealed batch
 constexpr std::size_t kMinBatch = 512;      // what the smallest is padded to
+constexpr std::size_t kSignatureSize = 64;  // at the end of each
 
 // The clear part of a batch, authenticated with what follows it.
 struct BatchHeader {
@@ -27,6 +28,9 @@ struct BatchHeader {
 };
 
 Bytes encode(const BatchHeader& header);
+// Whether the batch ends with its author's signature (under kSignBatch) over all that comes before.
+// Anyone can check it: a relay stores no other, so nobody can put words into a device's mouth.
+bool is_signed(ByteView batch, const Hash32& vault, const Hash32& author_sign);
 // Of a whole batch. Throws Error(malformed) for a wrong size or form, newer_version for a later
 // format.
 BatchHeader decode_batch_header(ByteView batch);

@@ -115,6 +115,7 @@ Bytes encode(const LogPage& page) {
   out.raw(page.log_id);
   out.u64(page.head);
   out.raw(page.chain);
+  out.raw(page.start_chain);
   out.u64(page.floor);
   out.sized(page.checkpoint);
   out.raw(page.control_head);
@@ -129,6 +130,7 @@ LogPage decode_log_page(ByteView bytes) {
   page.log_id = in.array<16>();
   page.head = in.u64();
   page.chain = in.array<32>();
+  page.start_chain = in.array<32>();
   page.floor = in.u64();
   page.checkpoint = base::to_bytes(in.sized());
   page.control_head = in.array<32>();

@@ -60,6 +60,7 @@ struct LogPage {
   Id16 log_id{};
   std::uint64_t head = 0;   // position of the newest batch
   Hash32 chain{};           // at the head
+  Hash32 start_chain{};     // behind the place that was asked for: an answer to "is this your log?"
   std::uint64_t floor = 0;  // batches up to here are only in the checkpoint
   Bytes checkpoint;         // empty until there are checkpoints
   Hash32 control_head{};

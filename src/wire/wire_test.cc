@@ -61,7 +61,7 @@ TEST(BatchHeader, RoundTripsAndRefusesWrongSizes) {
     wrong.resize(size);
     EXPECT_THROW(decode_batch_header(wrong), Error) << size;
   }
-  batch[0] = 2;
+  batch[0] = 3;
   EXPECT_THROW(decode_batch_header(batch), Error);
 }
 

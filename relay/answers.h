@@ -1,0 +1,40 @@
+#pragma once
+
+// What the relay's calls share: answers, and numbers in a query.
+
+#include <charconv>
+
+#include "holdfast/error.h"
+#include "relay/service.h"
+
+namespace holdfast::relay {
+
+inline Response answer(Bytes body) { return {200, std::move(body)}; }
+
+inline Response say(int status, std::string_view text) {
+  return {status, base::to_bytes(base::view(text)), "text/plain; charset=utf-8"};
+}
+
+constexpr const char* kReserved = "a device is being revoked: try again a little later";
+
+// Throws Error(malformed).
+inline std::uint64_t query_number(const std::string& query, std::string_view name,
+                                  std::uint64_t otherwise) {
+  std::string_view rest = query;
+  while (!rest.empty()) {
+    std::string_view pair = rest.substr(0, rest.find('&'));
+    rest.remove_prefix(std::min(rest.size(), pair.size() + 1));
+    if (!pair.starts_with(name) || pair.size() <= name.size() || pair[name.size()] != '=') continue;
+    pair.remove_prefix(name.size() + 1);
+    std::uint64_t value = 0;
+    auto [end, error] = std::from_chars(pair.data(), pair.data() + pair.size(), value);
+    bool whole = error == std::errc() && end == pair.data() + pair.size();
+    if (!whole || value > static_cast<std::uint64_t>(INT64_MAX)) {
+      throw Error(ErrorCode::malformed, "a number in the query is malformed");
+    }
+    return value;
+  }
+  return otherwise;
+}
+
+}  // namespace holdfast::relay

@@ -1,0 +1,212 @@
+// The service's calls on a vault's log: push and pull, and what brings a log back that was lost.
+
+#include <algorithm>
+
+#include "relay/answers.h"
+
+namespace holdfast::relay {
+namespace {
+
+constexpr std::int64_t kRestartMs = 60'000;  // a log begins anew this often at most
+
+}  // namespace
+
+Response Service::push(const Session& session, const std::string& query, ByteView body) {
+  std::vector<Bytes> batches = wire::decode_list(body);
+  if (is_reserved(session)) return say(503, kReserved);
+  const wire::ControlState& state = control_state(session.vault);
+  bool restores = query_number(query, "restore", 0) != 0;
+  Id16 device = wire::device_id_of(session.signer);
+  wire::PushAnswer out;
+  storage_.transaction([&] {
+    Vault vault = storage_.vault(session.vault).value();
+    for (const Bytes& batch : batches) {
+      out.items.push_back(push_one(session.vault, vault, state, device, restores, batch));
+    }
+    storage_.put_vault(session.vault, vault);
+    out.log_id = vault.log_id;
+    out.head = vault.head;
+    out.chain = vault.chain;
+  });
+  return answer(wire::encode(out));
+}
+
+// Devices bring back what this relay has lost: whoever wrote it, and under whatever epoch's key.
+wire::PushAnswer::Item Service::push_one(const Hash32& vault_id, Vault& vault,
+                                         const wire::ControlState& state, const Id16& device,
+                                         bool restores, ByteView batch) {
+  using wire::PushStatus;
+  wire::BatchHeader header;
+  try {
+    header = wire::decode_batch_header(batch);
+  } catch (const Error&) {
+    return {PushStatus::refused, 0};
+  }
+  const wire::EnrolledDevice* author = state.device(header.device);
+  if (header.vault != vault_id || !author || (!restores && header.device != device)) {
+    return {PushStatus::refused, 0};
+  }
+  Hash32 leaf = wire::leaf_of(batch);
+  if (auto position = storage_.batch_position(vault_id, header.batch)) {
+    return {PushStatus::duplicate, *position};
+  }
+  Hash32 last = storage_.device_leaf(vault_id, header.device);
+  bool is_out =
+      author->revoked && (!author->revoked->last_leaf || last == *author->revoked->last_leaf);
+  if (is_out || !wire::is_signed(batch, vault_id, author->sign)) return {PushStatus::refused, 0};
+  if (!restores && header.epoch != state.epoch()) return {PushStatus::epoch_stale, 0};
+  if (header.previous != last) return {PushStatus::device_fork, 0};
+  ++vault.head;
+  vault.chain = wire::chain_next(vault.chain, vault.head, leaf);
+  storage_.add_batch(vault_id, {vault.head, leaf, vault.chain}, header.batch, batch);
+  storage_.set_device_leaf(vault_id, header.device, leaf);
+  return {PushStatus::ok, vault.head};
+}
+
+Response Service::log(const Session& session, const std::string& query) {
+  Vault vault = storage_.vault(session.vault).value();
+  std::uint64_t after = query_number(query, "after", 0);
+  std::uint64_t bytes = query_number(query, "bytes", 1 << 20);
+  auto chain_at = [&](std::uint64_t position) {
+    Hash32 start = wire::chain_start(vault.log_id);
+    return position == 0 ? start : storage_.chain_at(session.vault, position).value_or(start);
+  };
+  wire::LogPage page;
+  page.log_id = vault.log_id;
+  page.head = vault.head;
+  page.chain = vault.chain;
+  page.control_head = vault.control_head;
+  page.start_chain = chain_at(after);
+  std::size_t room = std::min<std::uint64_t>(bytes, wire::kMaxResponse - wire::kMaxBatch - 1024);
+  if (room > 0) page.batches = storage_.batches(session.vault, after, room);
+  page.end_chain = chain_at(after + page.batches.size());
+  return answer(wire::encode(page));
+}
+
+Response Service::leaves(const Session& session) {
+  base::Writer out;
+  auto all = storage_.device_leaves(session.vault);
+  out.varint(all.size());
+  for (const auto& [device, leaf] : all) {
+    out.raw(device);
+    out.raw(leaf);
+  }
+  return answer(out.take());
+}
+
+// A device knows more of this log than is here. It begins anew, under another id, with what there
+// is: views of the old log cannot be taken for a fork of the new one.
+Response Service::restart(const Session& session, ByteView body) {
+  base::Reader in(body, "a request to begin the log anew");
+  wire::LogPosition known = wire::read_position(in);
+  in.expect_end();
+  std::optional<Vault> vault = storage_.vault(session.vault);
+  if (vault->log_id == known.log_id) {
+    bool lost = known.position > vault->head;
+    if (!lost && known.position > 0) {
+      lost = storage_.chain_at(session.vault, known.position) != known.chain;
+    }
+    if (!lost) return say(409, "the log holds it");
+    if (restarts_.size() > kCachedVaults) restarts_.clear();
+    std::int64_t& again = restarts_[session.vault];
+    if (clock_.now_ms() < again) return say(503, "the log began anew just now: try again later");
+    again = clock_.now_ms() + kRestartMs;
+    storage_.transaction([&] { begin_anew(session.vault, *vault); });
+  }
+  return answer(base::to_bytes(vault->log_id));
+}
+
+void Service::begin_anew(const Hash32& id, Vault& vault) {
+  random_.fill(vault.log_id);
+  vault.chain = storage_.rechain(id, wire::chain_start(vault.log_id));
+  storage_.put_vault(id, vault);
+}
+
+void Service::begin_all_anew() {
+  for (const Hash32& id : storage_.vaults()) {
+    Vault vault = storage_.vault(id).value();
+    storage_.transaction([&] { begin_anew(id, vault); });
+  }
+}
+
+Response Service::control(const Session& session, const std::string& query) {
+  return answer(
+      wire::encode_list(storage_.control(session.vault, query_number(query, "after", 0))));
+}
+
+// A record that this relay has lost. It speaks for itself: whoever brings it need not be known
+// here, for those who are may have come later.
+Response Service::restore_control(const Hash32& vault_id, const std::string& query, ByteView body) {
+  std::optional<Vault> vault = storage_.vault(vault_id);
+  if (!vault) return say(404, "this relay does not hold the vault");
+  std::uint64_t at = query_number(query, "at", 0);
+  wire::ControlState& state = control_state(vault_id);
+  if (at < state.count()) {
+    if (storage_.control(vault_id, at).at(0) != base::to_bytes(body)) {
+      return say(409, "another record is there");
+    }
+  } else if (at == state.count()) {
+    wire::ControlRecord record = wire::decode_control(body);
+    const wire::LogPosition& through = record.through;
+    // In this very log a place that is not its end is no loss of this relay's.
+    bool removes =
+        record.type == wire::ControlType::revoke || record.type == wire::ControlType::recover;
+    if (removes && through.log_id == vault->log_id && through.position < vault->head) {
+      return say(409, "the log has changed meanwhile");
+    }
+    if (!has_room(state.count(), record.type)) return say(403, "the device list is full");
+    add_control(vault_id, state, body);
+  }
+  base::Writer out;
+  out.u64(state.count());
+  return answer(out.take());
+}
+
+void Service::add_control(const Hash32& vault_id, wire::ControlState& state, ByteView record) {
+  std::uint64_t position = state.count();
+  state.append(record);
+  try {
+    storage_.transaction([&] {
+      Vault vault = storage_.vault(vault_id).value();
+      storage_.add_control(vault_id, position, record, clock_.now_ms());
+      vault.control_head = state.head();
+      vault.control_count = state.count();
+      storage_.put_vault(vault_id, vault);
+      if (state.recovery_is_proved(state.recovery().sign)) {
+        storage_.set_vault_of_recovery(state.recovery().sign, vault_id);
+      }
+    });
+  } catch (...) {
+    states_.erase(vault_id);  // it says more than is stored
+    throw;
+  }
+}
+
+Response Service::post_control(const Session& session, Role role, ByteView body) {
+  wire::ControlPost post = wire::decode_control_post(body);
+  wire::ControlRecord record = wire::decode_control(post.record);
+  wire::ControlState& state = control_state(session.vault);
+  if (record.signer != session.signer) return say(403, "a record is posted by its signer");
+  if (!has_room(state.count(), record.type)) return say(403, "the device list is full");
+  bool fresh = state.head() == post.expected_head;
+  using wire::ControlType;
+  bool revokes = record.type == ControlType::revoke || record.type == ControlType::recover;
+  if (!revokes && is_reserved(session)) return say(503, kReserved);
+  if (revokes) {
+    // Set against the log's head, so that nothing before it is in doubt. Whom it takes out, and
+    // their friends, cannot race it for ever: everybody else waits until it has come through.
+    Vault vault = storage_.vault(session.vault).value();
+    fresh = fresh && record.through == wire::LogPosition{vault.log_id, vault.head, vault.chain};
+    for (const auto& [device, leaf] : record.last_leaves) {
+      fresh = fresh && leaf == storage_.device_leaf(session.vault, device);
+    }
+    if (!fresh && role != Role::ticket) reserve(session);
+  }
+  if (!fresh) return say(409, "the device list or the log has changed meanwhile");
+  add_control(session.vault, state, post.record);
+  auto reserved = reserved_.find(session.vault);
+  if (reserved != reserved_.end() && revokes) reserved->second.until_ms = 0;
+  return answer({});
+}
+
+}  // namespace holdfast::relay

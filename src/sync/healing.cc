@@ -1,0 +1,128 @@
+// The session's other half: a relay that has lost a part of what it held gets it back.
+
+#include "holdfast/error.h"
+#include "src/sync/session.h"
+
+namespace holdfast::sync {
+namespace {
+
+constexpr int kRewinds = 3;  // in one sync
+constexpr std::size_t kRestoreBytes = 3 << 20;
+
+}  // namespace
+
+// From the last record back to the first that the relay lacks, and on again from there.
+void Session::heal_list() {
+  is_relisting_ = true;
+  relist_at_ = membership_.control().count() - 1;
+  enter(Phase::relist);
+}
+
+void Session::on_relisted(ByteView body) {
+  base::Reader in(body, "the relay's answer");
+  std::uint64_t there = in.u64();
+  in.expect_end();
+  std::uint64_t here = membership_.control().count();
+  if (there == here) {
+    is_relisting_ = false;
+    counts_.notices.emplace_back(
+        "the relay had lost a part of the vault's device list: this device brought it back");
+    return enter(client_.signed_in() ? Phase::control : Phase::challenge);
+  }
+  bool goes_on = there == relist_at_ + 1 || (relist_at_ + 1 == here && there < here);
+  if (!goes_on) {
+    throw Error(ErrorCode::protocol,
+                "the relay does not take back what it lost of the device list");
+  }
+  relist_at_ = there;
+  enter(Phase::relist);
+}
+
+bool Session::fits(const wire::LogPage& page) const {
+  const LogPosition& log = *membership_.log();
+  return page.log_id == log.log_id && page.head >= log.position && page.start_chain == log.chain;
+}
+
+void Session::heal_log(const wire::LogPage& page) {
+  if (rewinds_++ >= kRewinds) {
+    throw Error(ErrorCode::protocol,
+                "the relay's history does not fit what this device saw, again and again. Nothing "
+                "was lost here; tell whoever runs the relay");
+  }
+  promised_ = 0;
+  if (page.log_id == membership_.log()->log_id) return enter(Phase::restart);
+  start_comparing(page.log_id, page.head);
+}
+
+void Session::on_restarted(ByteView body) {
+  base::Reader in(body, "the relay's answer");
+  in.array<16>();  // the log's new id: the next page has it as well
+  in.expect_end();
+  enter(Phase::pull);
+}
+
+void Session::start_comparing(const base::Id16& log_id, std::uint64_t head) {
+  common_.emplace(engine_, log_id, head);
+  enter(Phase::compare);
+}
+
+void Session::on_compared(ByteView body) {
+  wire::LogPage page = wire::decode_log_page(body);
+  if (page.log_id != common_->log_id()) return enter(Phase::pull);  // it began anew once more
+  common_->answer(common_->next().value(), page.start_chain);
+  if (!common_->is_sane()) {
+    throw Error(
+        ErrorCode::protocol,
+        "the relay's history does not fit its own name: nothing was taken. Nothing was lost "
+        "here; tell whoever runs the relay");
+  }
+  if (common_->next()) return enter(Phase::compare);
+  std::uint64_t lost = rewind(engine_, membership_, common_->found());
+  if (lost > 0) {
+    counts_.notices.push_back("the relay has lost recent data, or another relay is used: " +
+                              std::to_string(lost) + " batches are brought back from this device");
+  }
+  common_.reset();
+  enter(Phase::pull);
+}
+
+void Session::prepare_restore() {
+  LostBatches lost(engine_);
+  given_back_ = scope_ == Scope::all ? lost.list(std::min(kRestoreBytes, push_bytes_))
+                                     : std::vector<LostBatch>();
+  if (given_back_.empty()) {
+    enter(Phase::push);
+    return prepare();
+  }
+  std::vector<Bytes> bodies;
+  bodies.reserve(given_back_.size());
+  for (const LostBatch& batch : given_back_) bodies.push_back(batch.body);
+  request_ = client_.push(bodies, true);
+}
+
+void Session::on_restored(ByteView body) {
+  using wire::PushStatus;
+  wire::PushAnswer answer = wire::decode_push_answer(body);
+  if (answer.items.size() != given_back_.size()) {
+    throw Error(ErrorCode::protocol, "the relay's answer to a push does not fit it");
+  }
+  if (answer.log_id != membership_.log()->log_id) return enter(Phase::pull);
+  std::uint64_t before = membership_.log()->position;
+  inbox_.take_restored(answer, given_back_);
+  std::uint64_t stored = membership_.log()->position - before;
+  if (stored == given_back_.size()) return enter(Phase::restore);
+  switch (answer.items[stored].status) {
+    case PushStatus::ok:
+    case PushStatus::duplicate: return pull_to(answer.head);
+    default: break;
+  }
+  // Somebody may have been quicker.
+  if (answer.head > membership_.log()->position && refreshed_++ < kRewinds) {
+    return enter(Phase::pull);
+  }
+  throw Error(ErrorCode::fork,
+              "the relay holds other changes of a device than it held before it lost data: this "
+              "device keeps what it has, and sends nothing. Do not trust this relay");
+}
+
+}  // namespace holdfast::sync

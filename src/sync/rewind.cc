@@ -1,0 +1,177 @@
+#include "src/sync/rewind.h"
+
+#include "src/sync/acknowledgements.h"
+#include "src/sync/outbox.h"
+
+namespace holdfast::sync {
+
+using store::Statement;
+
+namespace {
+
+LostBatch row_of(const Statement& query) {
+  LostBatch out;
+  out.device = base::Reader(query.blob(0), "a device id").array<16>();
+  out.last = static_cast<std::uint64_t>(query.integer(1));
+  out.held_for = std::string(query.text(2));
+  out.body = base::to_bytes(query.blob(3));
+  out.batch = wire::decode_batch_header(out.body).batch;
+  return out;
+}
+
+}  // namespace
+
+CommonPrefix::CommonPrefix(store::Engine& engine, const base::Id16& log_id, std::uint64_t head)
+    : log_id_(log_id), chains_{wire::chain_start(log_id)} {
+  std::lock_guard lock(engine.mutex());
+  Statement query(engine.database().connection().prepare(
+      "SELECT leaf FROM log WHERE position <= ? ORDER BY position"));
+  query.bind(std::min<std::uint64_t>(head, INT64_MAX));
+  while (query.step()) {
+    auto leaf = base::Reader(query.blob(0), "a leaf").array<32>();
+    chains_.push_back(wire::chain_next(chains_.back(), chains_.size(), leaf));
+  }
+  other_ = chains_.size();
+}
+
+std::optional<std::uint64_t> CommonPrefix::next() const {
+  if (!sane_) return std::nullopt;
+  if (same_ + 1 < other_) return same_ + (other_ - same_) / 2;
+  if (same_ == 0 && !asked_) return 0;
+  return std::nullopt;
+}
+
+void CommonPrefix::answer(std::uint64_t position, const base::Hash32& chain) {
+  bool same = chain == chains_.at(position);
+  if (position == 0) {
+    asked_ = true;
+    sane_ = same;  // the start follows from the log id alone
+  } else if (same) {
+    same_ = position;
+  } else {
+    other_ = position;
+  }
+}
+
+LogPosition CommonPrefix::found() const { return {log_id_, same_, chains_.at(same_)}; }
+
+std::uint64_t LostBatches::count() const {
+  std::lock_guard lock(engine_.mutex());
+  Statement query(engine_.database().connection().prepare("SELECT count(*) FROM lost"));
+  query.step();
+  return static_cast<std::uint64_t>(query.integer(0));
+}
+
+std::vector<LostBatch> LostBatches::list(std::size_t bytes) const {
+  std::lock_guard lock(engine_.mutex());
+  std::vector<LostBatch> out;
+  std::size_t total = 0;
+  Statement query(engine_.database().connection().prepare(
+      "SELECT device, last, reason, body FROM lost ORDER BY num"));
+  while (query.step()) {
+    LostBatch batch = row_of(query);
+    if (!out.empty() && total + batch.body.size() > bytes) break;
+    total += batch.body.size();
+    out.push_back(std::move(batch));
+  }
+  return out;
+}
+
+std::optional<LostBatch> LostBatches::find(const base::Hash32& leaf) const {
+  std::lock_guard lock(engine_.mutex());
+  Statement query(engine_.database().connection().prepare(
+      "SELECT device, last, reason, body FROM lost WHERE leaf = ?"));
+  query.bind(ByteView(leaf));
+  if (!query.step()) return std::nullopt;
+  return row_of(query);
+}
+
+void LostBatches::forget(const base::Hash32& leaf) {
+  Statement(engine_.database().connection().prepare("DELETE FROM lost WHERE leaf = ?"))
+      .bind(ByteView(leaf))
+      .run();
+}
+
+std::optional<base::Hash32> LostBatches::last_leaf(const base::Id16& device) const {
+  std::lock_guard lock(engine_.mutex());
+  Statement query(engine_.database().connection().prepare(
+      "SELECT leaf FROM lost WHERE device = ? ORDER BY num DESC LIMIT 1"));
+  query.bind(ByteView(device));
+  if (!query.step()) return std::nullopt;
+  return base::Reader(query.blob(0), "a leaf").array<32>();
+}
+
+namespace {
+
+// They come before those that were lost earlier and are not back yet.
+std::uint64_t move_to_lost(store::Connection& db, std::uint64_t position) {
+  Statement(db.prepare("INSERT INTO lost(num, leaf, device, last, reason, body) "
+                       "SELECT (SELECT coalesce(min(num), 0) FROM lost) - 1 "
+                       "  - ((SELECT max(position) FROM log) - l.position), "
+                       "l.leaf, l.device, coalesce(b.last, 0), l.reason, l.body "
+                       "FROM log l LEFT JOIN batch b ON b.position = l.position WHERE l.position > "
+                       "? AND l.held >= 0"))
+      .bind(position)
+      .run();
+  std::uint64_t moved = 0;
+  {
+    Statement count(db.prepare("SELECT count(*) FROM log WHERE position > ? AND held >= 0"));
+    count.bind(position);
+    count.step();
+    moved = static_cast<std::uint64_t>(count.integer(0));
+  }
+  for (const char* sql :
+       {"DELETE FROM log WHERE position > ?", "DELETE FROM batch WHERE position > ?"}) {
+    Statement(db.prepare(sql)).bind(position).run();
+  }
+  return moved;
+}
+
+void rechain(store::Connection& db, const base::Id16& log_id) {
+  base::Hash32 chain = wire::chain_start(log_id);
+  for (std::uint64_t position = 1;; ++position) {
+    {
+      Statement query(db.prepare("SELECT leaf FROM log WHERE position = ?"));
+      query.bind(position);
+      if (!query.step()) return;
+      auto leaf = base::Reader(query.blob(0), "a leaf").array<32>();
+      chain = wire::chain_next(chain, position, leaf);
+    }
+    Statement(db.prepare("UPDATE log SET chain = ? WHERE position = ?"))
+        .bind(ByteView(chain))
+        .bind(position)
+        .run();
+  }
+}
+
+}  // namespace
+
+std::uint64_t rewind(store::Engine& engine, Membership& membership, const LogPosition& common) {
+  store::Engine::Transaction transaction(engine);
+  store::Connection& db = engine.database().connection();
+  std::uint64_t moved = move_to_lost(db, common.position);
+  db.execute(
+      "UPDATE device SET leaf = (SELECT l.leaf FROM log l WHERE l.device = device.id "
+      "AND l.held >= 0 "
+      "ORDER BY l.position DESC LIMIT 1)");
+  const base::Id16 before = membership.log()->log_id;
+  if (before != common.log_id) {
+    Statement(db.prepare("INSERT OR IGNORE INTO former_log VALUES(?)"))
+        .bind(ByteView(before))
+        .run();
+    rechain(db, common.log_id);
+  }
+  Acknowledgements(engine, membership).forget_behind(common.position);
+  membership.set_log(common);
+  transaction.commit();
+  return moved;
+}
+
+bool is_former_log(store::Engine& engine, const base::Id16& log_id) {
+  Statement query(
+      engine.database().connection().prepare("SELECT 1 FROM former_log WHERE log_id = ?"));
+  query.bind(ByteView(log_id));
+  return query.step();
+}
+
+}  // namespace holdfast::sync

@@ -1,0 +1,66 @@
+#pragma once
+
+#include "src/sync/membership.h"
+
+namespace holdfast::sync {
+
+// How far a relay's log and this device's are the same, found by asking for a few places of it: a
+// log with another id has another chain over the same batches.
+class CommonPrefix {
+ public:
+  // The relay's log goes by `log_id` and ends at `head`.
+  CommonPrefix(store::Engine& engine, const base::Id16& log_id, std::uint64_t head);
+
+  const base::Id16& log_id() const { return log_id_; }
+  // The place to ask about next; nothing once it is known.
+  std::optional<std::uint64_t> next() const;
+  // What the relay says that the chain is there.
+  void answer(std::uint64_t position, const base::Hash32& chain);
+  // The last place that both have, and whether the relay's answers made sense.
+  LogPosition found() const;
+  bool is_sane() const { return sane_; }
+
+ private:
+  base::Id16 log_id_;
+  std::vector<base::Hash32> chains_;  // of what is here, under the relay's log id; [0] is the start
+  std::uint64_t same_ = 0;
+  std::uint64_t other_;  // the first place that is known to differ, or one behind the end
+  bool asked_ = false;
+  bool sane_ = true;
+};
+
+// A batch that this device had from the relay's log, and that the relay has lost.
+struct LostBatch {
+  base::Id16 batch{};
+  base::Id16 device{};
+  std::uint64_t last = 0;  // of its change sets; 0: it has none
+  std::string held_for;    // why it is not applied; empty: it is
+  Bytes body;
+};
+
+// What this device holds of the log that the relay has lost. It stays applied, and goes back to the
+// relay as it was; nothing is known to be acknowledged by it.
+class LostBatches {
+ public:
+  explicit LostBatches(store::Engine& engine) : engine_(engine) {}
+
+  std::uint64_t count() const;
+  // In their order, at most about `bytes`; at least one where there is one.
+  std::vector<LostBatch> list(std::size_t bytes) const;
+  std::optional<LostBatch> find(const base::Hash32& leaf) const;
+  void forget(const base::Hash32& leaf);  // it is in the log again
+  // Leaf of the last one of a device; nothing where there is none.
+  std::optional<base::Hash32> last_leaf(const base::Id16& device) const;
+
+ private:
+  store::Engine& engine_;
+};
+
+// Takes this device's place in the log back to `common`, under its log id; what lies behind it are
+// lost batches from then on. Returns how many. In one transaction.
+std::uint64_t rewind(store::Engine& engine, Membership& membership, const LogPosition& common);
+
+// Whether a log of this id was the vault's before it began anew.
+bool is_former_log(store::Engine& engine, const base::Id16& log_id);
+
+}  // namespace holdfast::sync
