@@ -24,7 +24,7 @@ void Engine::open_change() {
   building_.emplace();
   building_->device = identity_->id;
   building_->sequence = seen_.at(identity_->id) + 1;
-  building_->hlc = clock_.tick(environment_.clock->now_ms());
+  building_->hlc = as_of_ ? *as_of_ : clock_.tick(environment_.clock->now_ms());
   building_->context = seen_;
   building_bytes_ = 0;
 }

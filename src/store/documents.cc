@@ -241,6 +241,38 @@ std::optional<VersionedDocument> Engine::get(const Key& key) {
   return out;
 }
 
+std::optional<model::Json> Engine::document_of(const Key& key) {
+  std::lock_guard lock(mutex_);
+  std::optional<Records::Row> row = records_.load(key.collection, key.id);
+  if (!row || !row->alive) return std::nullopt;
+  return parse_stored(row->doc);
+}
+
+void Engine::write_again(const EditedAgain& edit) {
+  Transaction transaction(*this);
+  close_change();
+  as_of_ = edit.hlc;
+  std::optional<Records::Row> row = records_.load(edit.key.collection, edit.key.id);
+  if (edit.after && row) {
+    const model::Json nothing = model::Json::object();
+    write_diff(edit.key, *row, edit.before ? &*edit.before : &nothing, *edit.after, &edit.known,
+               {});
+  } else if (edit.after) {
+    write_new(edit.key, *edit.after, priority_of(*edit.after, {}));
+  } else if (edit.before && row && row->alive) {
+    model::Op op;
+    op.kind = model::OpKind::remove;
+    op.supersedes = model::Supersedes::listed;
+    for (const model::Presence& word : records_.decode(*row).presence) {
+      if (edit.known.covers(word.stamp.dot)) op.writes.push_back(word.stamp.dot);
+    }
+    write(edit.key, {std::move(op)});
+  }
+  close_change();
+  as_of_.reset();
+  transaction.commit();
+}
+
 bool Engine::remove(const Key& key) {
   check_key(key);
   Transaction transaction(*this);

@@ -64,6 +64,7 @@ void Engine::load_identity() {
 // What is kept in memory of the store; after a rollback it must be read again before anything else.
 void Engine::load() {
   stale_ = true;
+  as_of_.reset();
   records_.forget_caches();
   std::optional<Bytes> last = database_.meta("clock");
   saved_clock_ = {last ? base::Reader(*last, "the clock").u64() : 0};

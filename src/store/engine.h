@@ -106,6 +106,24 @@ class Engine {
   // Applies what another device wrote, or keeps it until what it builds on is here.
   ReceivedCounts receive(const std::vector<model::ChangeSet>& changes);
 
+  // For a store that begins again from its vault's log: see rebuilding.cc.
+  void make_next_identity();                // keys of another device, kept until they count
+  std::optional<Identity> next_identity();  // those, where they were made
+  // Calls `before`, forgets all records and changes, and is that next device from then on, whose
+  // records `work` brings back. All or nothing.
+  void rebuild(const std::function<void()>& before, const std::function<void()>& work);
+  // An edit that was made on what `known` covers, on top of what is here. Nothing: no such record.
+  struct EditedAgain {
+    Key key;
+    std::optional<model::Json> before;
+    std::optional<model::Json> after;
+    model::VersionVector known;
+    model::Hlc hlc;  // when it was made
+  };
+  void write_again(const EditedAgain& edit);
+  // As get_document, of Holdfast's own collections, too.
+  std::optional<model::Json> document_of(const Key& key);
+
   // Conflicts: see ConflictResolver, and settling.cc.
   std::vector<Conflict> conflicts(bool pending_only);
   void resolve(const Conflict& conflict, std::optional<std::size_t> candidate,
@@ -188,7 +206,8 @@ class Engine {
   std::map<model::DeviceId, std::uint64_t> closed_;  // and the last of its change sets that counts
   std::set<model::DeviceId> waiting_;  // devices with change sets in the table of that name
   bool partly_received_ = false;
-  bool failed_ = false;  // an inner transaction rolled back: so must the outermost
+  std::optional<model::Hlc> as_of_;  // the time of what is written now, where it is not now
+  bool failed_ = false;              // an inner transaction rolled back: so must the outermost
 
   // The change set being built by the open transaction.
   std::optional<model::ChangeSet> building_;

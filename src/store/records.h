@@ -72,6 +72,7 @@ class Records : public model::DeviceTable {
     Bytes body;
   };
   void set_history_days(int days) { history_days_ = days; }
+  int history_days() const { return history_days_; }
   void prune_history();
   void finish_history();  // before a commit: what is collected in memory
   std::vector<PastRow> history_of(std::int64_t record);

@@ -26,7 +26,8 @@ CREATE TABLE outbox(num INTEGER PRIMARY KEY, batch_id BLOB NOT NULL UNIQUE,
 CREATE TABLE waiting(device BLOB, sequence INTEGER, body BLOB NOT NULL,
   PRIMARY KEY(device, sequence)) WITHOUT ROWID;                         -- for what they build on
 CREATE TABLE log(position INTEGER PRIMARY KEY, device BLOB NOT NULL, chain BLOB NOT NULL,
-  held INTEGER NOT NULL,   -- 1: not applied, and `reason` says why; -1: ignored for good
+  held INTEGER NOT NULL,   -- 1: not applied, and `reason` says why; 2: not applied, this store
+                           -- is to begin again; -1: ignored for good
   reason TEXT NOT NULL, body BLOB NOT NULL);
 CREATE INDEX log_held ON log(position) WHERE held > 0;
 CREATE TABLE control(position INTEGER PRIMARY KEY, body BLOB NOT NULL);
@@ -104,6 +105,9 @@ std::vector<std::string> upgrade(base::Connection& connection, std::uint64_t fro
        // batches of the log that the relay has lost, in their order
        "CREATE TABLE lost(num INTEGER PRIMARY KEY, leaf BLOB NOT NULL UNIQUE,"
        "  device BLOB NOT NULL, last INTEGER NOT NULL, reason TEXT NOT NULL, body BLOB NOT NULL);"
+       // batches that came past the log, until they come in it
+       "CREATE TABLE loose(num INTEGER PRIMARY KEY, leaf BLOB NOT NULL UNIQUE,"
+       "  body BLOB NOT NULL);"
        "CREATE TABLE former_log(log_id BLOB PRIMARY KEY) WITHOUT ROWID"},
   };
   static_assert(std::size(kSteps) + 1 == kSchemaVersion);

@@ -1,4 +1,5 @@
-// The session's other half: a relay that has lost a part of what it held gets it back.
+// The session's other half: a relay that has lost a part of what it held gets it back, and a store
+// that is a copy becomes a device of its own.
 
 #include "holdfast/error.h"
 #include "src/sync/session.h"
@@ -84,6 +85,42 @@ void Session::on_compared(ByteView body) {
   }
   common_.reset();
   enter(Phase::pull);
+}
+
+void Session::found_copy() {
+  if (scope_ == Scope::receive) {
+    failure_ = Error(ErrorCode::fork,
+                     "this store is a copy of another that went on: sync first, then try again");
+    phase_ = Phase::done;
+    return;
+  }
+  if (copy_.is_one()) {
+    failure_ = Error(ErrorCode::protocol, "the relay does not let this device go on");
+    phase_ = Phase::done;
+    return;
+  }
+  copy_.begin();
+  inbox_.set_only_keeping(true);
+  enter(Phase::control);
+}
+
+void Session::prepare_enrolment() {
+  wire::ControlRecord record;
+  const crypto::SigningKey& key = engine_.identity().sign;
+  record.previous = membership_.control().head();
+  record.signer = key.public_key();
+  copy_.fill_enrolment(record);
+  record.signature = key.sign(wire::signed_message(
+      wire::kSignControl, membership_.control().vault(), wire::encode_unsigned(record)));
+  request_ = client_.post_control(record.previous, wire::encode(record));
+}
+
+void Session::finish_copy() {
+  if (scope_ == Scope::receive) return found_copy();
+  copy_.finish(inbox_, counts_);
+  inbox_.set_only_keeping(false);
+  client_.forget_token();
+  enter(Phase::challenge);
 }
 
 void Session::prepare_restore() {

@@ -53,7 +53,7 @@ void Inbox::take_page(const wire::LogPage& page, InboxCounts& counts) {
   if (log.chain != page.end_chain) misfit("its chain is another");
   if (log.position == page.head && log.chain != page.chain) misfit("its chain is another");
   note_first_pull(log.position == page.head);
-  if (tells_) close_revoked(counts);
+  if (tells_ && !only_keeping_) close_revoked(counts);
   transaction.commit();
 }
 
@@ -121,6 +121,10 @@ void Inbox::take_next(ByteView batch, InboxCounts& counts) {
     lost.forget(leaf);
     about.held_for = known->held_for;
     about.last = known->last;
+    about.is_kept = only_keeping_;
+    if (only_keeping_) keep_loose(batch);  // it is among what this store was made of
+  } else if (only_keeping_) {
+    about = keep_only(header, batch);
   } else if (header.device == engine_.identity().id) {
     about = take_own(header, batch, counts);
   } else if (is_after_revocation(header.device)) {
@@ -171,7 +175,8 @@ Inbox::Told Inbox::told(const OpenedBatch& batch) const {
   bool empty = batch.content.changes.empty();
   bool counts =
       batch.void_because.empty() && batch.content.seen.log_id == membership_.log()->log_id;
-  return {empty ? 0 : batch.content.last, counts ? batch.content.acknowledged : 0, "", false};
+  return {empty ? 0 : batch.content.last, counts ? batch.content.acknowledged : 0, "", false,
+          false};
 }
 
 Inbox::Told Inbox::take_own(const wire::BatchHeader& header, ByteView batch, InboxCounts& counts) {
@@ -180,14 +185,55 @@ Inbox::Told Inbox::take_own(const wire::BatchHeader& header, ByteView batch, Inb
     if (wire::leaf_of(sent->body) != wire::leaf_of(batch))
       misfit("it altered a batch of this device");
     counts.confirmed += sent->last - sent->first + 1;
-    return {sent->last < sent->first ? 0 : sent->last, sent->acknowledged, "", false};
+    return {sent->last < sent->first ? 0 : sent->last, sent->acknowledged, "", false, false};
   }
   // Not in the outbox: this device wrote it and no longer knows, or somebody else has its keys.
-  throw Error(ErrorCode::fork,
-              "the vault holds changes of this device that this store does not: the store was "
-              "restored from a copy, or copied. It keeps what it has and sends nothing: make a new "
-              "store with "
-              "'device join' for this device");
+  throw CopyFound();
+}
+
+// What counts of it is seen to when this store begins again.
+Inbox::Told Inbox::keep_only(const wire::BatchHeader& header, ByteView batch) {
+  Told about;
+  about.is_kept = true;
+  if (is_after_revocation(header.device)) {
+    about.is_ignored = true;
+    return about;
+  }
+  if (header.previous != device_leaf(engine_, header.device))
+    throw Error(ErrorCode::fork, kWithheld);
+  require_signed(batch, header);
+  return about;
+}
+
+void Inbox::keep_loose(ByteView batch) {
+  Statement(engine_.database().connection().prepare(
+                "INSERT OR IGNORE INTO loose(leaf, body) VALUES(?, ?)"))
+      .bind(ByteView(wire::leaf_of(batch)))
+      .bind(batch)
+      .run();
+}
+
+void Inbox::take_again(std::uint64_t position, ByteView batch, InboxCounts& counts) {
+  std::string held_for;
+  try {
+    OpenedBatch opened = open_batch(batch, membership_);
+    check_views(opened.content, position, counts);
+    apply(opened, counts);
+    note_seen(opened.header.device, opened.content.sealed_ms);
+    Told about = told(opened);
+    Acknowledgements(engine_, membership_)
+        .note(position, opened.header.device, about.last, about.acknowledged);
+  } catch (const Error& error) {
+    if (!is_about_the_batch(error)) throw;
+    held_for = error.what();
+    counts.rejected.push_back("batch " + std::to_string(position) + ": " + held_for);
+  }
+  Statement(engine_.database().connection().prepare(
+                "UPDATE log SET held = ?, reason = ? WHERE position = ?"))
+      .bind(held_for.empty() ? 0 : 1)
+      .bind(held_for)
+      .bind(position)
+      .run();
 }
 
 void Inbox::apply(const OpenedBatch& batch, InboxCounts& counts) {
@@ -240,6 +286,7 @@ void Inbox::advance(const base::Id16& device, ByteView batch, const Told& told) 
       .bind(ByteView(device))
       .bind(ByteView(log.chain))
       .bind(told.is_ignored         ? -1
+            : told.is_kept          ? 2
             : told.held_for.empty() ? 0
                                     : 1)
       .bind(told.held_for)
@@ -247,6 +294,11 @@ void Inbox::advance(const base::Id16& device, ByteView batch, const Told& told) 
       .bind(ByteView(leaf))
       .run();
   Acknowledgements(engine_, membership_).note(log.position, device, told.last, told.acknowledged);
+  if (!only_keeping_) {
+    Statement(engine_.database().connection().prepare("DELETE FROM loose WHERE leaf = ?"))
+        .bind(ByteView(leaf))
+        .run();
+  }
   if (!told.is_ignored) set_device_leaf(engine_, device, leaf);
   membership_.set_log(log);
   membership_.check_revocations(log);
@@ -271,8 +323,9 @@ void Inbox::take_confirmed(const wire::PushAnswer& answer, const std::vector<Out
     if (!stored || item.position != membership_.log()->position + 1) break;
     counts.confirmed += sent[i].last - sent[i].first + 1;
     outbox_.confirm(sent[i].batch);
-    advance(engine_.identity().id, sent[i].body,
-            {sent[i].last < sent[i].first ? 0 : sent[i].last, sent[i].acknowledged, "", false});
+    advance(
+        engine_.identity().id, sent[i].body,
+        {sent[i].last < sent[i].first ? 0 : sent[i].last, sent[i].acknowledged, "", false, false});
   }
   const LogPosition& log = *membership_.log();
   if (log.position == answer.head && log.chain != answer.chain) misfit("its chain is another");
@@ -287,7 +340,8 @@ void Inbox::take_restored(const wire::PushAnswer& answer, const std::vector<Lost
     bool stored = item.status == PushStatus::ok || item.status == PushStatus::duplicate;
     if (!stored || item.position != membership_.log()->position + 1) break;
     LostBatches(engine_).forget(wire::leaf_of(sent[i].body));
-    advance(sent[i].device, sent[i].body, {sent[i].last, 0, sent[i].held_for, false});
+    advance(sent[i].device, sent[i].body,
+            {sent[i].last, 0, sent[i].held_for, false, only_keeping_});
   }
   const LogPosition& log = *membership_.log();
   if (log.position == answer.head && log.chain != answer.chain) misfit("its chain is another");
@@ -315,6 +369,7 @@ void Inbox::take_loose(ByteView batch, InboxCounts& counts) {
           "or copied");
     }
     apply(opened, counts);
+    if (membership_.log()) keep_loose(batch);
     note_first_pull(false);
   } catch (const Error& error) {
     if (!is_about_the_batch(error)) throw;
@@ -344,7 +399,7 @@ void Inbox::retry_held(InboxCounts& counts) {
     Bytes body;
     {
       Statement query(
-          engine_.database().connection().prepare("SELECT position, body FROM log WHERE held > 0 "
+          engine_.database().connection().prepare("SELECT position, body FROM log WHERE held = 1 "
                                                   "AND position > ? ORDER BY position LIMIT 1"));
       query.bind(position);
       if (!query.step()) return transaction.commit();

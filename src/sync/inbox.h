@@ -15,6 +15,9 @@ struct InboxCounts {
   std::vector<std::string> notices;  // worth telling, and nothing wrong
 };
 
+// The vault holds changes of this device that this store does not: see CopiedStore.
+struct CopyFound {};
+
 // Takes batches in: from the relay's log, whose chain it recomputes, or from a package.
 class Inbox {
  public:
@@ -23,7 +26,7 @@ class Inbox {
       : engine_(engine), membership_(membership), outbox_(outbox), tells_(tells) {}
 
   // A page of the log, all of it and the new place in one transaction. Throws Error(protocol) where
-  // it does not continue what is here, Error(fork) where histories have split.
+  // it does not continue what is here, Error(fork) where histories have split, CopyFound.
   void take_page(const wire::LogPage& page, InboxCounts& counts);
   // Own batches that the relay stored right behind our place: no need to fetch them back.
   void take_confirmed(const wire::PushAnswer& answer, const std::vector<OutboxBatch>& sent,
@@ -32,6 +35,10 @@ class Inbox {
   void take_restored(const wire::PushAnswer& answer, const std::vector<LostBatch>& sent);
   // A batch outside the log.
   void take_loose(ByteView batch, InboxCounts& counts);
+  // A batch that is in the log, for a store that begins again.
+  void take_again(std::uint64_t position, ByteView batch, InboxCounts& counts);
+  // From now on batches are kept without being applied: see CopiedStore.
+  void set_only_keeping(bool only_keeping) { only_keeping_ = only_keeping; }
   // Tries again what could not be taken when it came.
   void retry_held(InboxCounts& counts);
 
@@ -48,7 +55,10 @@ class Inbox {
     std::uint64_t acknowledged = 0;
     std::string held_for;     // why it could not be applied
     bool is_ignored = false;  // it counts for nothing, for good
+    bool is_kept = false;     // it was not applied, and is to be when this store begins again
   };
+  void keep_loose(ByteView batch);
+  Told keep_only(const wire::BatchHeader& header, ByteView batch);
   Told take_own(const wire::BatchHeader& header, ByteView batch, InboxCounts& counts);
   Told told(const OpenedBatch& batch) const;
   void require_signed(ByteView batch, const wire::BatchHeader& header) const;
@@ -61,6 +71,7 @@ class Inbox {
   Membership& membership_;
   Outbox& outbox_;
   bool tells_;
+  bool only_keeping_ = false;
 };
 
 }  // namespace holdfast::sync

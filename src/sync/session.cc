@@ -26,6 +26,7 @@ Session::Session(store::Engine& engine, const std::string& relay_url, base::Rand
       membership_(engine),
       outbox_(engine, membership_),
       inbox_(engine, membership_, outbox_, scope == Scope::all),
+      copy_(engine, membership_),
       client_(relay_url),
       push_bytes_(kPushBytes) {
   membership_.require();
@@ -36,6 +37,7 @@ Session::Session(store::Engine& engine, const std::string& relay_url, base::Rand
     failure_ = error;
     phase_ = Phase::done;
   }
+  inbox_.set_only_keeping(copy_.is_one());
 }
 
 Session::Next Session::next() {
@@ -57,6 +59,7 @@ void Session::prepare() {
     case Phase::challenge: request_ = client_.challenge(); break;
     case Phase::login: request_ = client_.session(engine_.identity().sign, nonce_); break;
     case Phase::control: request_ = client_.get_control(membership_.control().count()); break;
+    case Phase::enrol: prepare_enrolment(); break;
     case Phase::relist:
       request_ = client_.restore_control(relist_at_, membership_.record_at(relist_at_));
       break;
@@ -101,6 +104,9 @@ void Session::deliver(const base::HttpResponse& response) {
       client_.forget_token();
       return enter(Phase::challenge);
     }
+    if (response.status == 409 && phase_ == Phase::enrol && refreshed_ < kListRefreshes) {
+      return look_again();  // the list has changed meanwhile
+    }
     // A relay that lost the end of its list may not know this device.
     if (response.status == 403 && phase_ == Phase::login && rewinds_++ == 0) return heal_list();
     // It may have been taken out of the vault: the device list says so, and who did it.
@@ -116,6 +122,8 @@ void Session::deliver(const base::HttpResponse& response) {
     check_answer(response);
     bytes_ += response.body.size() + request_.body.size();
     handle(response.body);
+  } catch (const CopyFound&) {
+    found_copy();
   } catch (const Error& error) {
     if (error.code() == ErrorCode::io || error.code() == ErrorCode::corrupt) throw;
     retry_or_fail(error, response.retry_after_ms);
@@ -157,6 +165,7 @@ void Session::handle(ByteView body) {
       return enter(Phase::login);
     case Phase::login: client_.accept_session(body); return enter(Phase::control);
     case Phase::control: return on_control(body);
+    case Phase::enrol: return enter(Phase::control);
     case Phase::relist: return on_relisted(body);
     case Phase::pull: return on_page(body);
     case Phase::restart: return on_restarted(body);
@@ -173,6 +182,7 @@ void Session::on_control(ByteView body) {
     membership_.require_not_revoked();
     if (is_relisting_) return heal_list();
     if (scope_ == Scope::all) membership_.require_current_key();
+    if (copy_.is_one() && !copy_.is_enrolled()) return enter(Phase::enrol);
     inbox_.retry_held(counts_);
     return enter(Phase::pull);
   }
@@ -204,7 +214,9 @@ void Session::on_page(ByteView body) {
     refreshed_ = 0;
   }
   to_receive_ = counts_.batches + (page.head - membership_.log()->position);
-  enter(page.head > membership_.log()->position ? Phase::pull : Phase::restore);
+  if (page.head > membership_.log()->position) return enter(Phase::pull);
+  if (copy_.is_one()) return finish_copy();
+  enter(Phase::restore);
 }
 
 void Session::on_push(ByteView body) {
@@ -224,12 +236,7 @@ void Session::on_push(ByteView body) {
     case PushStatus::ok:
     case PushStatus::duplicate: return pull_to(answer.head);
     case PushStatus::epoch_stale: return on_stale(sent_[confirmed]);
-    case PushStatus::device_fork:
-      throw Error(ErrorCode::fork,
-                  "the relay holds other changes of this device than this store: the store was "
-                  "restored from a copy, or copied. It keeps what it has and sends nothing: make a "
-                  "new store with "
-                  "'device join' for this device");
+    case PushStatus::device_fork: throw CopyFound();
     case PushStatus::refused:
       throw Error(ErrorCode::refused, "the relay refuses a batch of this device");
   }

@@ -3,7 +3,7 @@
 #include <functional>
 
 #include "holdfast/incremental_sync.h"
-#include "src/sync/inbox.h"
+#include "src/sync/copied_store.h"
 #include "src/sync/relay_client.h"
 
 namespace holdfast::sync {
@@ -41,6 +41,7 @@ class Session {
     login,
     control,
     relist,  // give back what the relay lost of the device list
+    enrol,   // this store is a copy, and is to be a device of its own
     pull,
     restart,  // the relay lost a part of its log: have it begin anew
     compare,  // find out which part
@@ -63,6 +64,9 @@ class Session {
   void on_restarted(ByteView body);
   void start_comparing(const base::Id16& log_id, std::uint64_t head);
   void on_compared(ByteView body);
+  void found_copy();
+  void prepare_enrolment();
+  void finish_copy();
   void prepare_restore();
   void on_restored(ByteView body);
   void on_stale(const OutboxBatch& refused);
@@ -77,6 +81,7 @@ class Session {
   Membership membership_;
   Outbox outbox_;
   Inbox inbox_;
+  CopiedStore copy_;
   RelayClient client_;
   Phase phase_ = Phase::challenge;
   bool prepared_ = false;

@@ -237,29 +237,6 @@ TEST(Sync, NeitherRelayNorWireHoldsPlaintext) {
   EXPECT_GT(wire.size(), 1000u);
 }
 
-TEST(Sync, ACopyOfAStoreIsNoticedAndDamagesNothing) {
-  TestVault vault;
-  vault[0].store->store("a", {{"n", 1}});
-  vault.settle();
-  TestDevice copy(vault.relay, 77);
-  vault[0].sync.reset();
-  vault[0].store.reset();
-  copy.sync.reset();
-  copy.store.reset();
-  copy.world.environment.files = copy.world.files = vault[0].world.files->after_power_cut();
-  copy.open();
-  vault[0].open();
-  vault[0].store->store("a", {{"n", 2}});
-  copy.store->store("a", {{"n", 3}});
-  EXPECT_EQ(vault[0].sync->sync().state, SyncState::up_to_date);
-  SyncResult result = copy.sync->sync();
-  EXPECT_EQ(result.state, SyncState::error);
-  EXPECT_EQ(result.error, ErrorCode::fork);
-  EXPECT_EQ(copy.store->retrieve("a")->at("n"), 3);
-  EXPECT_EQ(vault[1].sync->sync().state, SyncState::up_to_date);
-  EXPECT_EQ(vault[1].store->retrieve("a")->at("n"), 2);
-}
-
 TEST(Sync, CancelsAndGoesOnLater) {
   TestVault vault;
   vault[0].store->store("a", {{"n", 1}});

@@ -1,0 +1,38 @@
+#pragma once
+
+#include "src/sync/inbox.h"
+
+namespace holdfast::sync {
+
+// A store that was copied, or put back from a copy, while its device went on elsewhere: both wrote
+// change sets under the same numbers. The copy takes in what the vault holds without applying it,
+// gets keys of its own and is enrolled with the old ones, and then begins again: from the vault's
+// log, with the edits that it alone has written anew on top. Every step can be repeated.
+class CopiedStore {
+ public:
+  CopiedStore(store::Engine& engine, Membership& membership)
+      : engine_(engine), membership_(membership) {}
+
+  // Whether this store is on the way to becoming a device of its own.
+  bool is_one() const;
+  // It turned out to be one. In a transaction of its own.
+  void begin();
+  // Whether the device list has the new device.
+  bool is_enrolled() const;
+  // The record that enrols it, to be posted by the device that it was.
+  void fill_enrolment(wire::ControlRecord& record) const;
+  // All that the vault holds is here: begins again. In one transaction.
+  void finish(Inbox& inbox, InboxCounts& counts);
+
+ private:
+  struct Unsent;
+  Unsent take_unsent(std::uint64_t at) const;
+  void replay(std::uint64_t after, std::uint64_t to, Inbox& inbox, InboxCounts& counts);
+  void replay_others(InboxCounts& counts);
+  std::size_t count_held(const std::vector<model::ChangeSet>& changes, std::uint64_t at) const;
+
+  store::Engine& engine_;
+  Membership& membership_;
+};
+
+}  // namespace holdfast::sync
