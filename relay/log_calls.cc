@@ -94,15 +94,16 @@ Response Service::leaves(const Session& session) {
   return answer(out.take());
 }
 
-// A device knows more of this log than is here. It begins anew, under another id, with what there
-// is: views of the old log cannot be taken for a fork of the new one.
+// A device knows more of this log than is here, or a log that came after it. It begins anew, under
+// another id, with what there is: views of the old log cannot be taken for a fork of the new one.
 Response Service::restart(const Session& session, ByteView body) {
   base::Reader in(body, "a request to begin the log anew");
   wire::LogPosition known = wire::read_position(in);
+  auto replaces = in.array<16>();
   in.expect_end();
   std::optional<Vault> vault = storage_.vault(session.vault);
-  if (vault->log_id == known.log_id) {
-    bool lost = known.position > vault->head;
+  if (vault->log_id == replaces) {  // else it began anew already
+    bool lost = known.log_id != replaces || known.position > vault->head;
     if (!lost && known.position > 0) {
       lost = storage_.chain_at(session.vault, known.position) != known.chain;
     }
@@ -147,13 +148,6 @@ Response Service::restore_control(const Hash32& vault_id, const std::string& que
     }
   } else if (at == state.count()) {
     wire::ControlRecord record = wire::decode_control(body);
-    const wire::LogPosition& through = record.through;
-    // In this very log a place that is not its end is no loss of this relay's.
-    bool removes =
-        record.type == wire::ControlType::revoke || record.type == wire::ControlType::recover;
-    if (removes && through.log_id == vault->log_id && through.position < vault->head) {
-      return say(409, "the log has changed meanwhile");
-    }
     if (!has_room(state.count(), record.type)) return say(403, "the device list is full");
     add_control(vault_id, state, body);
   }

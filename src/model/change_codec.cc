@@ -245,6 +245,9 @@ Bytes encode_changes(const std::vector<ChangeSet>& changes) {
     write_context(heads, change, before, devices);
     before = change.context;
     heads.varint(change.ops.size());
+  }
+  // In the order in which they are read: a dictionary numbers what it holds by its first use.
+  for (const ChangeSet& change : changes) {
     for (const Op& op : change.ops) {
       write_op(ops, change, op, devices, collections, records, paths);
       if (has_value(op)) values.sized(to_cbor(op.value));

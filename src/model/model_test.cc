@@ -363,5 +363,27 @@ TEST(Json, CborRoundTrips) {
   }
 }
 
+// A device's first change begins a text, and so names itself; what it has received before its next
+// one comes later in the batch, and is named later.
+TEST(ChangeCodec, NamesDevicesInTheOrderInWhichTheyAreRead) {
+  ChangeSet first;
+  first.device.fill(9);
+  first.sequence = 1;
+  first.hlc.value = 1;
+  Op edit;
+  edit.kind = OpKind::edit;
+  edit.collection = edit.record = "r";
+  edit.path = "/text";
+  edit.sequence = first.dot();
+  edit.value = Json::array({"old", 0, 0, "new"});
+  first.ops.push_back(edit);
+  ChangeSet second = first;
+  second.sequence = 2;
+  second.context.set(DeviceId{1}, 5);
+  second.context.set(first.device, 1);
+  Bytes bytes = encode_changes({first, second});
+  EXPECT_EQ(encode_changes(decode_changes(bytes, first.device)), bytes);
+}
+
 }  // namespace
 }  // namespace holdfast::model

@@ -82,7 +82,11 @@ void MemberClient::fetch() {
         wire::decode_list(ask(engine_, client_.get_control(membership_->control().count())));
     if (records.empty()) break;
     store::Engine::Transaction transaction(engine_);
-    for (const Bytes& record : records) membership_->append_control(record);
+    try {
+      for (const Bytes& record : records) membership_->append_control(record);
+    } catch (const MustBeginAgain& found) {
+      throw Error(ErrorCode::fork, found.why + ": sync first, then try again");
+    }
     transaction.commit();
   }
   membership_->require_not_revoked();

@@ -51,7 +51,10 @@ void Session::heal_log(const wire::LogPage& page) {
                 "was lost here; tell whoever runs the relay");
   }
   promised_ = 0;
-  if (page.log_id == membership_.log()->log_id) return enter(Phase::restart);
+  // Under a name that was used before, what batches say of it might be of its other continuation.
+  relay_log_ = page.log_id;
+  bool used = page.log_id == membership_.log()->log_id || is_former_log(engine_, page.log_id);
+  if (used) return enter(Phase::restart);
   start_comparing(page.log_id, page.head);
 }
 
@@ -87,19 +90,14 @@ void Session::on_compared(ByteView body) {
   enter(Phase::pull);
 }
 
-void Session::found_copy() {
-  if (scope_ == Scope::receive) {
-    failure_ = Error(ErrorCode::fork,
-                     "this store is a copy of another that went on: sync first, then try again");
+void Session::begin_again(const std::string& why) {
+  if (scope_ == Scope::receive || beginning_.is_under_way()) {
+    failure_ = Error(ErrorCode::fork, why + ": sync first, then try again");
     phase_ = Phase::done;
     return;
   }
-  if (copy_.is_one()) {
-    failure_ = Error(ErrorCode::protocol, "the relay does not let this device go on");
-    phase_ = Phase::done;
-    return;
-  }
-  copy_.begin();
+  membership_.reload();  // what showed it was not taken
+  beginning_.begin(why);
   inbox_.set_only_keeping(true);
   enter(Phase::control);
 }
@@ -109,15 +107,15 @@ void Session::prepare_enrolment() {
   const crypto::SigningKey& key = engine_.identity().sign;
   record.previous = membership_.control().head();
   record.signer = key.public_key();
-  copy_.fill_enrolment(record);
+  beginning_.fill_enrolment(record);
   record.signature = key.sign(wire::signed_message(
       wire::kSignControl, membership_.control().vault(), wire::encode_unsigned(record)));
   request_ = client_.post_control(record.previous, wire::encode(record));
 }
 
-void Session::finish_copy() {
-  if (scope_ == Scope::receive) return found_copy();
-  copy_.finish(inbox_, counts_);
+void Session::finish_beginning() {
+  if (scope_ == Scope::receive) return begin_again("this store is about to begin again");
+  beginning_.finish(inbox_, counts_);
   inbox_.set_only_keeping(false);
   client_.forget_token();
   enter(Phase::challenge);
@@ -125,8 +123,7 @@ void Session::finish_copy() {
 
 void Session::prepare_restore() {
   LostBatches lost(engine_);
-  given_back_ = scope_ == Scope::all ? lost.list(std::min(kRestoreBytes, push_bytes_))
-                                     : std::vector<LostBatch>();
+  given_back_ = lost.list(std::min(kRestoreBytes, push_bytes_));
   if (given_back_.empty()) {
     enter(Phase::push);
     return prepare();
@@ -152,6 +149,18 @@ void Session::on_restored(ByteView body) {
     case PushStatus::ok:
     case PushStatus::duplicate: return pull_to(answer.head);
     default: break;
+  }
+  base::Id16 author = given_back_[stored].device;
+  if (answer.items[stored].status == PushStatus::device_fork) {
+    // It came back under another key, when its author had to seal it again.
+    LostBatches lost(engine_);
+    if (lost.drop_repeated(membership_, given_back_[stored])) return enter(Phase::restore);
+  }
+  if (answer.items[stored].status == PushStatus::refused && inbox_.is_after_revocation(author)) {
+    throw MustBeginAgain{
+        "the relay lost changes of '" + membership_.device_name(author).name +
+        "', and that device was taken out of the vault before they came back: they "
+        "do not count, and this store had to begin again"};
   }
   // Somebody may have been quicker.
   if (answer.head > membership_.log()->position && refreshed_++ < kRewinds) {

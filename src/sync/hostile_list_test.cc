@@ -29,11 +29,11 @@ TEST(HostileList, AnOldOneIsRefusedForEver) {
   };
   for (int i = 0; i < 3; ++i) {
     SyncResult result = vault[1].sync->sync();
-    EXPECT_EQ(result.error, ErrorCode::protocol);
-    EXPECT_NE(result.message.find("older list"), std::string::npos) << result.message;
+    EXPECT_EQ(result.error, ErrorCode::fork);
+    EXPECT_NE(result.message.find("another list"), std::string::npos) << result.message;
   }
   vault[1].open();  // nor after a restart
-  EXPECT_EQ(vault[1].sync->sync().error, ErrorCode::protocol);
+  EXPECT_EQ(vault[1].sync->sync().error, ErrorCode::fork);
   EXPECT_EQ(vault[1].sync->count_pending(), 1u);
   vault.relay.after = nullptr;
   EXPECT_EQ(vault[1].sync->sync().state, SyncState::up_to_date);

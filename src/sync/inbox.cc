@@ -188,7 +188,8 @@ Inbox::Told Inbox::take_own(const wire::BatchHeader& header, ByteView batch, Inb
     return {sent->last < sent->first ? 0 : sent->last, sent->acknowledged, "", false, false};
   }
   // Not in the outbox: this device wrote it and no longer knows, or somebody else has its keys.
-  throw CopyFound();
+  throw MustBeginAgain{"this store was a copy of '" + membership_.device_name(header.device).name +
+                       "', which went on elsewhere"};
 }
 
 // What counts of it is seen to when this store begins again.
@@ -215,7 +216,11 @@ void Inbox::keep_loose(ByteView batch) {
 
 void Inbox::take_again(std::uint64_t position, ByteView batch, InboxCounts& counts) {
   std::string held_for;
+  bool is_ignored = false;
   try {
+    wire::BatchHeader header = wire::decode_batch_header(batch);
+    is_ignored = is_behind_end(header.device, static_cast<std::int64_t>(position));
+    if (is_ignored) throw Error(ErrorCode::protocol, "its author was taken out before it");
     OpenedBatch opened = open_batch(batch, membership_);
     check_views(opened.content, position, counts);
     apply(opened, counts);
@@ -230,7 +235,9 @@ void Inbox::take_again(std::uint64_t position, ByteView batch, InboxCounts& coun
   }
   Statement(engine_.database().connection().prepare(
                 "UPDATE log SET held = ?, reason = ? WHERE position = ?"))
-      .bind(held_for.empty() ? 0 : 1)
+      .bind(is_ignored         ? -1
+            : held_for.empty() ? 0
+                               : 1)
       .bind(held_for)
       .bind(position)
       .run();

@@ -15,9 +15,6 @@ struct InboxCounts {
   std::vector<std::string> notices;  // worth telling, and nothing wrong
 };
 
-// The vault holds changes of this device that this store does not: see CopiedStore.
-struct CopyFound {};
-
 // Takes batches in: from the relay's log, whose chain it recomputes, or from a package.
 class Inbox {
  public:
@@ -26,7 +23,7 @@ class Inbox {
       : engine_(engine), membership_(membership), outbox_(outbox), tells_(tells) {}
 
   // A page of the log, all of it and the new place in one transaction. Throws Error(protocol) where
-  // it does not continue what is here, Error(fork) where histories have split, CopyFound.
+  // it does not continue what is here, Error(fork) where histories have split, MustBeginAgain.
   void take_page(const wire::LogPage& page, InboxCounts& counts);
   // Own batches that the relay stored right behind our place: no need to fetch them back.
   void take_confirmed(const wire::PushAnswer& answer, const std::vector<OutboxBatch>& sent,
@@ -37,7 +34,9 @@ class Inbox {
   void take_loose(ByteView batch, InboxCounts& counts);
   // A batch that is in the log, for a store that begins again.
   void take_again(std::uint64_t position, ByteView batch, InboxCounts& counts);
-  // From now on batches are kept without being applied: see CopiedStore.
+  // Whether all that counts of this device is here, since it was taken out.
+  bool is_after_revocation(const base::Id16& device) const;
+  // From now on batches are kept without being applied: see NewBeginning.
   void set_only_keeping(bool only_keeping) { only_keeping_ = only_keeping; }
   // Tries again what could not be taken when it came.
   void retry_held(InboxCounts& counts);
@@ -45,7 +44,6 @@ class Inbox {
  private:
   void note_first_pull(bool complete);
   void close_revoked(InboxCounts& counts);
-  bool is_after_revocation(const base::Id16& device) const;
   bool is_at_end(const wire::EnrolledDevice& device, const base::Id16& id) const;
   void note_seen(const base::Id16& device, std::uint64_t sealed_ms);
   void take_next(ByteView batch, InboxCounts& counts);

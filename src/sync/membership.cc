@@ -30,8 +30,19 @@ LogPosition decode_position(ByteView bytes) {
   return log;
 }
 
-Membership::Membership(store::Engine& engine) : engine_(engine) {
+bool is_beginning_again(store::Engine& engine) {
+  std::lock_guard lock(engine.mutex());
+  std::optional<Bytes> at = engine.database().meta("begin_again");
+  return at && !at->empty();
+}
+
+Membership::Membership(store::Engine& engine) : engine_(engine) { reload(); }
+
+void Membership::reload() {
   std::lock_guard lock(engine_.mutex());
+  control_ = {};
+  log_.reset();
+  anchor_.reset();
   {
     store::Statement query(
         engine_.database().connection().prepare("SELECT body FROM control ORDER BY position"));
@@ -205,10 +216,11 @@ void Membership::check_against_log(const wire::ControlRecord& record) const {
 }
 
 void Membership::kept_revocation(const base::Id16& device) const {
-  throw Error(ErrorCode::fork,
-              "the relay kept from this device that '" + device_name(device).name +
-                  "' was taken out of the vault, and gave it later changes of that device: "
-                  "syncing has stopped. Do not trust this relay");
+  if (is_beginning_again(engine_)) return;
+  throw MustBeginAgain{"the relay kept from this device that '" + device_name(device).name +
+                       "' was taken out of the vault, and gave it later changes of that device, "
+                       "which are ignored now. Do not trust this relay, unless it lost data. This "
+                       "store had to begin again"};
 }
 
 // The place is of a log that is gone; the leaves say the same.

@@ -9,6 +9,14 @@ namespace holdfast::sync {
 
 using wire::LogPosition;
 
+// This store holds what the vault does not, and cannot go on: see NewBeginning. `why` is for the
+// user.
+struct MustBeginAgain {
+  std::string why;
+};
+// Whether it is about to: what would show that it must is known already.
+bool is_beginning_again(store::Engine& engine);
+
 Bytes encode(const LogPosition& log);
 LogPosition decode_position(ByteView bytes);
 
@@ -49,6 +57,7 @@ class Membership {
     return log_;
   }  // nothing: no relay knows the vault
   void set_log(const LogPosition& log);
+  void reload();  // after a transaction that was rolled back
   // What the inviter had seen of the log: it must turn out so here.
   const std::optional<LogPosition>& anchor() const { return anchor_; }
   void set_anchor(const LogPosition& anchor);
@@ -65,7 +74,7 @@ class Membership {
   bool keep_key(std::uint32_t epoch, ByteView key);
   void check_against_log(const wire::ControlRecord& record) const;
   void check_against_leaves(const wire::ControlRecord& record) const;
-  [[noreturn]] void kept_revocation(const base::Id16& device) const;
+  void kept_revocation(const base::Id16& device) const;
   std::optional<base::Hash32> chain_at(std::uint64_t position) const;
 
   store::Engine& engine_;

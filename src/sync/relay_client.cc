@@ -96,9 +96,11 @@ base::HttpRequest RelayClient::get_log(std::uint64_t after, std::size_t bytes) c
 
 base::HttpRequest RelayClient::get_leaves() const { return vault_call("GET", "/leaves"); }
 
-base::HttpRequest RelayClient::restart(const wire::LogPosition& known) const {
+base::HttpRequest RelayClient::restart(const base::Id16& replaces,
+                                       const wire::LogPosition& known) const {
   base::Writer out;
   wire::write(out, known);
+  out.raw(replaces);
   return vault_call("POST", "/restart", out.take());
 }
 

@@ -71,7 +71,7 @@ TEST(HostileRelayAndDevice, WhatComesAfterTheRemovalIsIgnored) {
   EXPECT_EQ(vault[0].state(), vault[1].state());
 }
 
-TEST(HostileRelayAndDevice, ARemovalThatWasHiddenFromOneIsAFork) {
+TEST(HostileRelayAndDevice, ARemovalThatWasHiddenFromOneHealsAndIsTold) {
   TestVault vault(3);
   vault.settle();
   vault[0].vault().revoke(id_of(vault[2]));
@@ -88,13 +88,19 @@ TEST(HostileRelayAndDevice, ARemovalThatWasHiddenFromOneIsAFork) {
   };
   EXPECT_EQ(vault[1].sync->sync().state, SyncState::up_to_date);
   EXPECT_EQ(vault[1].store->retrieve("after")->at("n"), 2);
-  // Once it learns of the removal it says what happened, and stops.
+  vault[1].store->store("mine", {{"n", 3}});
+  // Once it learns of the removal it says what happened, and begins again without what does not
+  // count.
   vault.relay.after = nullptr;
-  for (int i = 0; i < 2; ++i) {
-    SyncResult result = vault[1].sync->sync();
-    EXPECT_EQ(result.error, ErrorCode::fork);
-    EXPECT_NE(result.message.find("kept from this device"), std::string::npos) << result.message;
-  }
+  SyncResult result = vault[1].sync->sync();
+  EXPECT_EQ(result.state, SyncState::up_to_date) << result.message;
+  ASSERT_FALSE(result.notices.empty());
+  EXPECT_NE(result.notices.back().find("kept from this device"), std::string::npos);
+  EXPECT_NE(result.notices.back().find("Do not trust this relay"), std::string::npos);
+  EXPECT_EQ(vault[1].store->retrieve("after"), std::nullopt);
+  vault[0].sync->sync();
+  EXPECT_EQ(vault[0].store->retrieve("mine")->at("n"), 3);
+  EXPECT_EQ(vault[0].state(), vault[1].state());
 }
 
 // The one who takes a device out was shown another log than the rest.

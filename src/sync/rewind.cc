@@ -1,5 +1,6 @@
 #include "src/sync/rewind.h"
 
+#include "src/model/change_codec.h"
 #include "src/sync/acknowledgements.h"
 #include "src/sync/outbox.h"
 
@@ -101,6 +102,32 @@ std::optional<base::Hash32> LostBatches::last_leaf(const base::Id16& device) con
   return base::Reader(query.blob(0), "a leaf").array<32>();
 }
 
+std::map<std::uint64_t, Bytes> changes_in_log(store::Engine& engine, const Membership& membership,
+                                              const base::Id16& device, std::uint64_t after) {
+  std::map<std::uint64_t, Bytes> out;
+  Statement query(engine.database().connection().prepare(
+      "SELECT body FROM log WHERE device = ? AND position > ? AND held >= 0 ORDER BY position"));
+  query.bind(ByteView(device)).bind(after);
+  while (query.step()) {
+    for (const model::ChangeSet& change : open_batch(query.blob(0), membership).changes) {
+      out[change.sequence] = model::encode_changes({change});
+    }
+  }
+  return out;
+}
+
+bool LostBatches::drop_repeated(const Membership& membership, const LostBatch& batch) {
+  store::Engine::Transaction transaction(engine_);
+  auto held = changes_in_log(engine_, membership, batch.device, 0);
+  for (const model::ChangeSet& change : open_batch(batch.body, membership).changes) {
+    auto found = held.find(change.sequence);
+    if (found == held.end() || found->second != model::encode_changes({change})) return false;
+  }
+  forget(wire::leaf_of(batch.body));
+  transaction.commit();
+  return true;
+}
+
 namespace {
 
 // They come before those that were lost earlier and are not back yet.
@@ -146,14 +173,19 @@ void rechain(store::Connection& db, const base::Id16& log_id) {
 
 }  // namespace
 
-std::uint64_t rewind(store::Engine& engine, Membership& membership, const LogPosition& common) {
-  store::Engine::Transaction transaction(engine);
+void set_leaves_again(store::Engine& engine) {
   store::Connection& db = engine.database().connection();
-  std::uint64_t moved = move_to_lost(db, common.position);
   db.execute(
       "UPDATE device SET leaf = (SELECT l.leaf FROM log l WHERE l.device = device.id "
       "AND l.held >= 0 "
       "ORDER BY l.position DESC LIMIT 1)");
+}
+
+std::uint64_t rewind(store::Engine& engine, Membership& membership, const LogPosition& common) {
+  store::Engine::Transaction transaction(engine);
+  store::Connection& db = engine.database().connection();
+  std::uint64_t moved = move_to_lost(db, common.position);
+  set_leaves_again(engine);
   const base::Id16 before = membership.log()->log_id;
   if (before != common.log_id) {
     Statement(db.prepare("INSERT OR IGNORE INTO former_log VALUES(?)"))

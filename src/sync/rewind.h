@@ -49,6 +49,9 @@ class LostBatches {
   std::vector<LostBatch> list(std::size_t bytes) const;
   std::optional<LostBatch> find(const base::Hash32& leaf) const;
   void forget(const base::Hash32& leaf);  // it is in the log again
+  // Whether the log holds what this batch says in other batches of its author, sealed again; then
+  // it is forgotten.
+  bool drop_repeated(const Membership& membership, const LostBatch& batch);
   // Leaf of the last one of a device; nothing where there is none.
   std::optional<base::Hash32> last_leaf(const base::Id16& device) const;
 
@@ -56,9 +59,16 @@ class LostBatches {
   store::Engine& engine_;
 };
 
+// The change sets of a device in the log behind a place, encoded one by one, by their sequence.
+std::map<std::uint64_t, Bytes> changes_in_log(store::Engine& engine, const Membership& membership,
+                                              const base::Id16& device, std::uint64_t after);
+
 // Takes this device's place in the log back to `common`, under its log id; what lies behind it are
 // lost batches from then on. Returns how many. In one transaction.
 std::uint64_t rewind(store::Engine& engine, Membership& membership, const LogPosition& common);
+
+// Each device's last leaf as the log says, in the caller's transaction.
+void set_leaves_again(store::Engine& engine);
 
 // Whether a log of this id was the vault's before it began anew.
 bool is_former_log(store::Engine& engine, const base::Id16& log_id);

@@ -26,7 +26,7 @@ Session::Session(store::Engine& engine, const std::string& relay_url, base::Rand
       membership_(engine),
       outbox_(engine, membership_),
       inbox_(engine, membership_, outbox_, scope == Scope::all),
-      copy_(engine, membership_),
+      beginning_(engine, membership_),
       client_(relay_url),
       push_bytes_(kPushBytes) {
   membership_.require();
@@ -37,7 +37,7 @@ Session::Session(store::Engine& engine, const std::string& relay_url, base::Rand
     failure_ = error;
     phase_ = Phase::done;
   }
-  inbox_.set_only_keeping(copy_.is_one());
+  inbox_.set_only_keeping(beginning_.is_under_way());
 }
 
 Session::Next Session::next() {
@@ -64,7 +64,7 @@ void Session::prepare() {
       request_ = client_.restore_control(relist_at_, membership_.record_at(relist_at_));
       break;
     case Phase::pull: request_ = client_.get_log(membership_.log()->position, kPullBytes); break;
-    case Phase::restart: request_ = client_.restart(*membership_.log()); break;
+    case Phase::restart: request_ = client_.restart(relay_log_, *membership_.log()); break;
     case Phase::compare: request_ = client_.get_log(common_->next().value(), 0); break;
     case Phase::restore: prepare_restore(); break;
     case Phase::push: prepare_push(); break;
@@ -122,8 +122,8 @@ void Session::deliver(const base::HttpResponse& response) {
     check_answer(response);
     bytes_ += response.body.size() + request_.body.size();
     handle(response.body);
-  } catch (const CopyFound&) {
-    found_copy();
+  } catch (const MustBeginAgain& found) {
+    begin_again(found.why);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::io || error.code() == ErrorCode::corrupt) throw;
     retry_or_fail(error, response.retry_after_ms);
@@ -182,7 +182,7 @@ void Session::on_control(ByteView body) {
     membership_.require_not_revoked();
     if (is_relisting_) return heal_list();
     if (scope_ == Scope::all) membership_.require_current_key();
-    if (copy_.is_one() && !copy_.is_enrolled()) return enter(Phase::enrol);
+    if (beginning_.is_under_way() && !beginning_.is_enrolled()) return enter(Phase::enrol);
     inbox_.retry_held(counts_);
     return enter(Phase::pull);
   }
@@ -197,9 +197,11 @@ void Session::on_page(ByteView body) {
   // A device may have entered since the list was fetched: its batches need the newer list.
   if (page.control_head != membership_.control().head()) {
     if (refreshed_ >= kListRefreshes) {
-      throw Error(ErrorCode::protocol,
-                  "the relay shows an older list of the vault's devices than this device has seen: "
-                  "nothing was taken from it");
+      throw Error(
+          ErrorCode::fork,
+          "the relay shows another list of the vault's devices than this device has seen: "
+          "nothing was taken from it. If it lost data, another device went on from an older "
+          "list: make a backup of this store, restore it as a new one, and join with that");
     }
     is_relisting_ = membership_.control().holds(page.control_head);
     return look_again();
@@ -215,7 +217,7 @@ void Session::on_page(ByteView body) {
   }
   to_receive_ = counts_.batches + (page.head - membership_.log()->position);
   if (page.head > membership_.log()->position) return enter(Phase::pull);
-  if (copy_.is_one()) return finish_copy();
+  if (beginning_.is_under_way()) return finish_beginning();
   enter(Phase::restore);
 }
 
@@ -236,7 +238,10 @@ void Session::on_push(ByteView body) {
     case PushStatus::ok:
     case PushStatus::duplicate: return pull_to(answer.head);
     case PushStatus::epoch_stale: return on_stale(sent_[confirmed]);
-    case PushStatus::device_fork: throw CopyFound();
+    case PushStatus::device_fork:
+      throw MustBeginAgain{"this store was a copy of '" +
+                           membership_.device_name(engine_.identity().id).name +
+                           "', which went on elsewhere"};
     case PushStatus::refused:
       throw Error(ErrorCode::refused, "the relay refuses a batch of this device");
   }

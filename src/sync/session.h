@@ -3,7 +3,7 @@
 #include <functional>
 
 #include "holdfast/incremental_sync.h"
-#include "src/sync/copied_store.h"
+#include "src/sync/new_beginning.h"
 #include "src/sync/relay_client.h"
 
 namespace holdfast::sync {
@@ -18,7 +18,7 @@ namespace holdfast::sync {
 class Session {
  public:
   enum class Next { request, wait, done };
-  enum class Scope { receive, all };  // receive: send nothing, and write nothing
+  enum class Scope { receive, all };  // receive: send nothing of this device's, and write nothing
 
   Session(store::Engine& engine, const std::string& relay_url, base::Random& random,
           Scope scope = Scope::all);
@@ -64,9 +64,9 @@ class Session {
   void on_restarted(ByteView body);
   void start_comparing(const base::Id16& log_id, std::uint64_t head);
   void on_compared(ByteView body);
-  void found_copy();
+  void begin_again(const std::string& why);
   void prepare_enrolment();
-  void finish_copy();
+  void finish_beginning();
   void prepare_restore();
   void on_restored(ByteView body);
   void on_stale(const OutboxBatch& refused);
@@ -81,7 +81,7 @@ class Session {
   Membership membership_;
   Outbox outbox_;
   Inbox inbox_;
-  CopiedStore copy_;
+  NewBeginning beginning_;
   RelayClient client_;
   Phase phase_ = Phase::challenge;
   bool prepared_ = false;
@@ -91,7 +91,7 @@ class Session {
   std::vector<OutboxBatch> sent_;
   std::vector<LostBatch> given_back_;
   std::optional<CommonPrefix> common_;
-  std::uint64_t head_ = 0;       // of the log that is compared with
+  base::Id16 relay_log_{};       // what the relay's log goes by, where it is not this device's
   std::uint64_t relist_at_ = 0;  // the record to be given back
   bool is_relisting_ = false;    // the relay's list turned out to be shorter
   int rewinds_ = 0;

@@ -46,7 +46,7 @@ struct Copied {
   std::shared_ptr<base::MemoryFiles> copied;
 };
 
-TEST(CopiedStore, BecomesADeviceOfItsOwnWithAllThatItAloneWrote) {
+TEST(NewBeginning, BecomesADeviceOfItsOwnWithAllThatItAloneWrote) {
   for (bool copy_first : {false, true}) {
     Copied scene;
     TestVault& vault = scene.vault;
@@ -81,7 +81,7 @@ TEST(CopiedStore, BecomesADeviceOfItsOwnWithAllThatItAloneWrote) {
   }
 }
 
-TEST(CopiedStore, APhoneThatIsPutBackMissesNothing) {
+TEST(NewBeginning, APhoneThatIsPutBackMissesNothing) {
   Copied scene;
   TestVault& vault = scene.vault;
   scene.edit(vault[0], "unsent", 1);
@@ -102,7 +102,7 @@ TEST(CopiedStore, APhoneThatIsPutBackMissesNothing) {
   EXPECT_EQ(vault[0].store->retrieve("new")->at("n"), 2);
 }
 
-TEST(CopiedStore, SeesItsOwnConflictsWithWhatTheOriginalWrote) {
+TEST(NewBeginning, SeesItsOwnConflictsWithWhatTheOriginalWrote) {
   Copied scene;
   TestVault& vault = scene.vault;
   scene.take();
@@ -117,7 +117,7 @@ TEST(CopiedStore, SeesItsOwnConflictsWithWhatTheOriginalWrote) {
   EXPECT_EQ(conflicts[0].candidates.size(), 2u);
 }
 
-TEST(CopiedStore, DeletesStayAndAreAskedAbout) {
+TEST(NewBeginning, DeletesStayAndAreAskedAbout) {
   Copied scene;
   TestVault& vault = scene.vault;
   vault[0].store->store("b", {{"n", 1}});
@@ -137,7 +137,7 @@ TEST(CopiedStore, DeletesStayAndAreAskedAbout) {
 }
 
 // Cut at each request, with the power gone: the next sync goes on.
-TEST(CopiedStore, GoesOnAfterACutAnywhere) {
+TEST(NewBeginning, GoesOnAfterACutAnywhere) {
   for (int cut = 0;; ++cut) {
     Copied scene;
     TestVault& vault = scene.vault;
@@ -171,7 +171,7 @@ TEST(CopiedStore, GoesOnAfterACutAnywhere) {
   }
 }
 
-TEST(CopiedStore, ManyCopiesOfOneStore) {
+TEST(NewBeginning, ManyCopiesOfOneStore) {
   Copied scene;
   TestVault& vault = scene.vault;
   scene.take();
@@ -186,7 +186,7 @@ TEST(CopiedStore, ManyCopiesOfOneStore) {
   EXPECT_EQ(vault[1].vault().devices().size(), 6u);
 }
 
-TEST(CopiedStore, WhatCameByPackageIsNotTakenForItsOwn) {
+TEST(NewBeginning, WhatCameByPackageIsNotTakenForItsOwn) {
   Copied scene;
   TestVault& vault = scene.vault;
   scene.edit(vault[1], "carried", 100);

@@ -4,19 +4,19 @@
 
 namespace holdfast::sync {
 
-// A store that was copied, or put back from a copy, while its device went on elsewhere: both wrote
-// change sets under the same numbers. The copy takes in what the vault holds without applying it,
-// gets keys of its own and is enrolled with the old ones, and then begins again: from the vault's
-// log, with the edits that it alone has written anew on top. Every step can be repeated.
-class CopiedStore {
+// A store that cannot go on as the device it was: it was copied, or put back from a copy, while its
+// device went on elsewhere, so that both wrote change sets under the same numbers; or it was given
+// what does not count. It takes in what the vault holds without applying it, gets keys of its own
+// and is enrolled with the old ones, and then begins again as another device: from the vault's log,
+// with the edits that it alone has written anew on top. Every step can be repeated.
+class NewBeginning {
  public:
-  CopiedStore(store::Engine& engine, Membership& membership)
+  NewBeginning(store::Engine& engine, Membership& membership)
       : engine_(engine), membership_(membership) {}
 
-  // Whether this store is on the way to becoming a device of its own.
-  bool is_one() const;
-  // It turned out to be one. In a transaction of its own.
-  void begin();
+  bool is_under_way() const { return is_beginning_again(engine_); }
+  // In a transaction of its own.
+  void begin(const std::string& why);
   // Whether the device list has the new device.
   bool is_enrolled() const;
   // The record that enrols it, to be posted by the device that it was.
@@ -28,7 +28,7 @@ class CopiedStore {
   struct Unsent;
   Unsent take_unsent(std::uint64_t at) const;
   void replay(std::uint64_t after, std::uint64_t to, Inbox& inbox, InboxCounts& counts);
-  void replay_others(InboxCounts& counts);
+  void replay_others(Inbox& inbox, InboxCounts& counts);
   std::size_t count_held(const std::vector<model::ChangeSet>& changes, std::uint64_t at) const;
 
   store::Engine& engine_;

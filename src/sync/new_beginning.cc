@@ -1,4 +1,4 @@
-#include "src/sync/copied_store.h"
+#include "src/sync/new_beginning.h"
 
 #include <algorithm>
 
@@ -11,7 +11,7 @@ using store::Statement;
 
 namespace {
 
-constexpr const char* kMeta = "copied_at";
+constexpr const char* kMeta = "begin_again";
 
 std::vector<std::pair<std::uint64_t, Bytes>> log_between(store::Engine& engine, std::uint64_t after,
                                                          std::uint64_t to, std::size_t limit) {
@@ -36,7 +36,7 @@ std::vector<Bytes> bodies(store::Engine& engine, const char* sql) {
 }  // namespace
 
 // What this store has written and does not know to be in the vault.
-struct CopiedStore::Unsent {
+struct NewBeginning::Unsent {
   std::vector<model::ChangeSet> held;  // it turned out that the vault has them
   struct Record {
     std::optional<model::Json> mine;  // nothing: deleted here
@@ -46,27 +46,22 @@ struct CopiedStore::Unsent {
   std::map<std::pair<std::string, std::string>, Record> records;
 };
 
-bool CopiedStore::is_one() const {
-  std::lock_guard lock(engine_.mutex());
-  std::optional<Bytes> at = engine_.database().meta(kMeta);
-  return at && !at->empty();
-}
-
-void CopiedStore::begin() {
+void NewBeginning::begin(const std::string& why) {
   store::Engine::Transaction transaction(engine_);
   base::Writer at;
   at.u64(membership_.log()->position);
+  at.sized(why);
   engine_.database().set_meta(kMeta, at.bytes());
   engine_.make_next_identity();
   transaction.commit();
 }
 
-bool CopiedStore::is_enrolled() const {
+bool NewBeginning::is_enrolled() const {
   std::optional<store::Identity> next = engine_.next_identity();
   return next && membership_.control().member(next->id);
 }
 
-void CopiedStore::fill_enrolment(wire::ControlRecord& record) const {
+void NewBeginning::fill_enrolment(wire::ControlRecord& record) const {
   store::Identity next = engine_.next_identity().value();
   DeviceLabel name = membership_.device_name(engine_.identity().id);
   std::string suffix = " (copy)";
@@ -83,7 +78,7 @@ void CopiedStore::fill_enrolment(wire::ControlRecord& record) const {
   record.name = membership_.seal_name(name, epoch, membership_.epoch_key(epoch).view());
 }
 
-CopiedStore::Unsent CopiedStore::take_unsent(std::uint64_t at) const {
+NewBeginning::Unsent NewBeginning::take_unsent(std::uint64_t at) const {
   std::vector<model::ChangeSet> changes;
   for (const Bytes& body : bodies(engine_, "SELECT body FROM outbox ORDER BY num")) {
     for (model::ChangeSet& change : open_batch(body, membership_).changes) {
@@ -108,17 +103,9 @@ CopiedStore::Unsent CopiedStore::take_unsent(std::uint64_t at) const {
 }
 
 // The device that this store was sent the first of them, as they are, before both went apart.
-std::size_t CopiedStore::count_held(const std::vector<model::ChangeSet>& changes,
-                                    std::uint64_t at) const {
-  std::map<std::uint64_t, Bytes> held;
-  Statement query(engine_.database().connection().prepare(
-      "SELECT body FROM log WHERE device = ? AND position > ? ORDER BY position"));
-  query.bind(ByteView(engine_.identity().id)).bind(at);
-  while (query.step()) {
-    for (const model::ChangeSet& change : open_batch(query.blob(0), membership_).changes) {
-      held[change.sequence] = model::encode_changes({change});
-    }
-  }
+std::size_t NewBeginning::count_held(const std::vector<model::ChangeSet>& changes,
+                                     std::uint64_t at) const {
+  auto held = changes_in_log(engine_, membership_, engine_.identity().id, at);
   std::size_t count = 0;
   while (count < changes.size()) {
     auto found = held.find(changes[count].sequence);
@@ -128,7 +115,8 @@ std::size_t CopiedStore::count_held(const std::vector<model::ChangeSet>& changes
   return count;
 }
 
-void CopiedStore::replay(std::uint64_t after, std::uint64_t to, Inbox& inbox, InboxCounts& counts) {
+void NewBeginning::replay(std::uint64_t after, std::uint64_t to, Inbox& inbox,
+                          InboxCounts& counts) {
   for (;;) {
     auto some = log_between(engine_, after, to, 64);
     if (some.empty()) return;
@@ -138,10 +126,15 @@ void CopiedStore::replay(std::uint64_t after, std::uint64_t to, Inbox& inbox, In
 }
 
 // What came past the log, or the log has lost, and was applied here.
-void CopiedStore::replay_others(InboxCounts& counts) {
+void NewBeginning::replay_others(Inbox& inbox, InboxCounts& counts) {
   for (const char* sql :
        {"SELECT body FROM lost ORDER BY num", "SELECT body FROM loose ORDER BY num"}) {
     for (const Bytes& body : bodies(engine_, sql)) {
+      base::Id16 author = wire::decode_batch_header(body).device;
+      if (inbox.is_after_revocation(author)) {  // the vault went on without it
+        LostBatches(engine_).forget(wire::leaf_of(body));
+        continue;
+      }
       OpenedBatch opened = open_batch(body, membership_);
       if (opened.void_because.empty() && !opened.changes.empty()) {
         counts.applied += engine_.receive(opened.changes).applied;
@@ -150,19 +143,23 @@ void CopiedStore::replay_others(InboxCounts& counts) {
   }
 }
 
-void CopiedStore::finish(Inbox& inbox, InboxCounts& counts) {
+void NewBeginning::finish(Inbox& inbox, InboxCounts& counts) {
   std::uint64_t at = 0;
+  std::string why;
   std::string was = membership_.device_name(engine_.identity().id).name;
   Unsent unsent;
   auto before = [&] {
-    at = base::Reader(engine_.database().meta(kMeta).value(), "a place").u64();
+    Bytes begun = engine_.database().meta(kMeta).value();
+    base::Reader in(begun, "a place");
+    at = in.u64();
+    why = in.sized_text();
     at = std::min(at, membership_.log()->position);  // the relay may have lost some since
     unsent = take_unsent(at);
   };
   engine_.rebuild(before, [&] {
     InboxCounts again;  // all of it was counted when it came
     replay(0, at, inbox, again);
-    replay_others(again);
+    replay_others(inbox, again);
     if (!unsent.held.empty()) engine_.receive(unsent.held);
     model::VersionVector known = engine_.seen();
     for (auto& [name, record] : unsent.records) {
@@ -180,11 +177,12 @@ void CopiedStore::finish(Inbox& inbox, InboxCounts& counts) {
     engine_.database().set_meta(kMeta, {});
     engine_.database().connection().execute(
         "DELETE FROM loose WHERE leaf IN (SELECT leaf FROM log)");
+    set_leaves_again(engine_);
   });
-  counts.notices.push_back("this store was a copy of '" + was +
-                           "', which went on elsewhere: it is a device of its own now, with all "
-                           "that it had not sent. If '" +
-                           was + "' is used no more, take it out ('holdfast device revoke')");
+  counts.notices.push_back(why + ": it is a device of its own now, '" +
+                           membership_.device_name(engine_.identity().id).name +
+                           "', with all that it had not sent. If '" + was +
+                           "' is used no more, take it out ('holdfast device revoke')");
 }
 
 }  // namespace holdfast::sync

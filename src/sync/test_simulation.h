@@ -1,0 +1,93 @@
+#pragma once
+
+// A whole vault in one thread, from one seed: devices and the relay as shipped, over a network that
+// loses, delays, doubles and reorders, disks that fill up and lose what was not synced, clocks that
+// are wrong, stores that are copied or put back, a relay that restarts and loses data. Afterwards
+// everything works again, and what the vault holds is compared with what was promised.
+
+#include <queue>
+#include <random>
+
+#include "src/sync/rewind.h"
+#include "src/sync/session.h"
+#include "src/sync/test_lies.h"
+
+namespace holdfast::sync {
+
+class Simulation {
+ public:
+  explicit Simulation(std::uint64_t seed);
+  ~Simulation();
+  // Empty where all promises were kept; else which was not.
+  std::string run();
+  // What happened, as a hash: the same for the same seed.
+  std::uint64_t trace() const { return trace_; }
+  std::uint64_t events() const { return events_; }
+
+ private:
+  class Clock;
+  struct Device;
+  // One write that a store said it has kept: a record of its own, which nobody else touches.
+  struct Written {
+    std::string id;
+    std::vector<std::string> knows;  // what its writer saw then
+    bool is_deleted = false;         // by its own writer
+    bool may_be_lost = false;        // with the disk it was on, before anybody had it
+    bool is_sent = false;
+  };
+
+  bool chance(int percent) { return static_cast<int>(rng_() % 100) < percent; }
+  void note(std::uint64_t what);
+  void say(const Device* device, const std::string& text);
+  void at(std::int64_t in_ms, std::function<void()> work);
+  Device& add_device(bool joins);
+  std::vector<Device*> members();
+  std::vector<Bytes> list();
+  bool is_member(Device& device);
+
+  void act();
+  void write(Device& device);
+  void write_shared(Device& device);
+  void write_own(Device& device);
+  void start_session(Device& device);
+  void step_session(Device& device, std::uint64_t session);
+  void send(Device& device, std::uint64_t session);
+  base::HttpResponse ask_relay(const base::HttpRequest& request);
+  void end_session(Device& device);
+  void ceremony();
+  void crash(Device& device);
+  void put_back(Device& device);
+  void clone(Device& device);
+  void relay_fails();
+  void check_causality(Device& device);
+  void heal();
+  void compare();
+  void fail(const std::string& why);
+
+  std::mt19937_64 rng_;
+  std::uint64_t seed_;
+  std::shared_ptr<base::FakeClock> clock_;
+  FakeRelay relay_;
+  std::vector<std::unique_ptr<Device>> devices_;
+  std::map<std::string, Written> written_;
+  Bytes relay_copy_;
+  bool relay_loses_ = false;  // in this run; stores are copied in the others
+  bool list_is_short_ = false;
+  std::uint64_t next_session_ = 1;
+  std::uint64_t next_id_ = 1;
+  std::uint64_t trace_ = 14695981039346656037u;
+  std::uint64_t events_ = 0;
+  std::string failure_;
+
+  struct Event {
+    std::int64_t at_ms;
+    std::uint64_t order;
+    std::function<void()> work;
+    bool operator<(const Event& other) const {
+      return std::tie(at_ms, order) > std::tie(other.at_ms, other.order);
+    }
+  };
+  std::priority_queue<Event> queue_;
+};
+
+}  // namespace holdfast::sync
