@@ -7,7 +7,8 @@
 namespace holdfast::relay {
 namespace {
 
-constexpr std::int64_t kRestartMs = 60'000;  // a log begins anew this often at most
+constexpr std::int64_t kRestartMs = 60'000;             // a log begins anew this often at most
+constexpr std::int64_t kHealMs = 7 * 24 * 3'600'000LL;  // how long its vault may be healed then
 
 }  // namespace
 
@@ -47,8 +48,9 @@ wire::PushAnswer::Item Service::push_one(const Hash32& vault_id, Vault& vault,
     return {PushStatus::refused, 0};
   }
   Hash32 leaf = wire::leaf_of(batch);
-  if (auto position = storage_.batch_position(vault_id, header.batch)) {
-    return {PushStatus::duplicate, *position};
+  if (auto place = storage_.batch_place(vault_id, header.batch)) {
+    if (place->second != leaf) return {PushStatus::refused, 0};  // another one under its name
+    return {PushStatus::duplicate, place->first};
   }
   Hash32 last = storage_.device_leaf(vault_id, header.device);
   bool is_out =
@@ -83,36 +85,30 @@ Response Service::log(const Session& session, const std::string& query) {
   return answer(wire::encode(page));
 }
 
-Response Service::leaves(const Session& session) {
-  base::Writer out;
-  auto all = storage_.device_leaves(session.vault);
-  out.varint(all.size());
-  for (const auto& [device, leaf] : all) {
-    out.raw(device);
-    out.raw(leaf);
-  }
-  return answer(out.take());
-}
-
 // A device knows more of this log than is here, or a log that came after it. It begins anew, under
 // another id, with what there is: views of the old log cannot be taken for a fork of the new one.
 Response Service::restart(const Session& session, ByteView body) {
   base::Reader in(body, "a request to begin the log anew");
   wire::LogPosition known = wire::read_position(in);
   auto replaces = in.array<16>();
+  std::uint64_t records = in.u64();
   in.expect_end();
   std::optional<Vault> vault = storage_.vault(session.vault);
   if (vault->log_id == replaces) {  // else it began anew already
-    bool lost = known.log_id != replaces || known.position > vault->head;
+    bool lost = known.log_id != replaces || known.position > vault->head ||
+                records > control_state(session.vault).count();
     if (!lost && known.position > 0) {
       lost = storage_.chain_at(session.vault, known.position) != known.chain;
     }
     if (!lost) return say(409, "the log holds it");
-    if (restarts_.size() > kCachedVaults) restarts_.clear();
-    std::int64_t& again = restarts_[session.vault];
-    if (clock_.now_ms() < again) return say(503, "the log began anew just now: try again later");
-    again = clock_.now_ms() + kRestartMs;
+    std::int64_t now = clock_.now_ms();
+    auto last = restarts_.find(session.vault);
+    if (last != restarts_.end() && now < last->second + kRestartMs) {
+      return say(503, "the log began anew just now: try again later");
+    }
     storage_.transaction([&] { begin_anew(session.vault, *vault); });
+    restarts_[session.vault] = now;
+    start_healing(session.vault);
   }
   return answer(base::to_bytes(vault->log_id));
 }
@@ -128,6 +124,25 @@ void Service::begin_all_anew() {
     Vault vault = storage_.vault(id).value();
     storage_.transaction([&] { begin_anew(id, vault); });
   }
+  all_anew_ms_ = clock_.now_ms();
+}
+
+// Records of the list can be brought back for a while: the log began anew for all to see, or the
+// vault is new here.
+void Service::start_healing(const Hash32& id) {
+  std::int64_t now = clock_.now_ms();
+  if (healing_.size() >= 100 * kCachedVaults) {
+    std::erase_if(healing_, [&](const auto& entry) { return entry.second + kHealMs < now; });
+    std::erase_if(restarts_, [&](const auto& entry) { return entry.second + kRestartMs < now; });
+  }
+  if (healing_.size() < 100 * kCachedVaults) healing_[id] = now;
+}
+
+bool Service::is_healing(const Hash32& id) const {
+  std::int64_t since = clock_.now_ms() - kHealMs;
+  auto one = healing_.find(id);
+  return (all_anew_ms_ && *all_anew_ms_ >= since) ||
+         (one != healing_.end() && one->second >= since);
 }
 
 Response Service::control(const Session& session, const std::string& query) {
@@ -147,7 +162,20 @@ Response Service::restore_control(const Hash32& vault_id, const std::string& que
       return say(409, "another record is there");
     }
   } else if (at == state.count()) {
+    if (!is_healing(vault_id)) {
+      return say(409,
+                 "this relay has not lost anything that it knows of: let a device sync first "
+                 "that it knows, or start it with --restored");
+    }
     wire::ControlRecord record = wire::decode_control(body);
+    // A place of this very log can be checked.
+    const wire::LogPosition& through = record.through;
+    bool removes =
+        record.type == wire::ControlType::revoke || record.type == wire::ControlType::recover;
+    if (removes && through.log_id == vault->log_id && through.position > 0 &&
+        storage_.chain_at(vault_id, through.position) != through.chain) {
+      return say(409, "it names a place that is not of this log");
+    }
     if (!has_room(state.count(), record.type)) return say(403, "the device list is full");
     add_control(vault_id, state, body);
   }

@@ -86,7 +86,6 @@ Response Service::route(const Request& request) {
   if (call == "control" && post) return post_control(*session, role, request.body);
   if (role == Role::ticket) return say(403, "a ticket enrols a device and nothing else");
   if (call == "log" && get) return log(*session, query);
-  if (call == "leaves" && get) return leaves(*session);
   if (role == Role::recovery) return say(403, "a recovery key recovers the vault and nothing else");
   if (call == "batches" && post) return push(*session, query, request.body);
   if (call == "restart" && post) return restart(*session, request.body);
@@ -128,6 +127,7 @@ Response Service::create_vault(ByteView body) {
     vault.control_count = 1;
     storage_.put_vault(state.vault(), vault);
     storage_.add_control(state.vault(), 0, body, clock_.now_ms());
+    start_healing(state.vault());  // it may have been here before, and lost
   });
   return answer(base::to_bytes(vault.log_id));
 }

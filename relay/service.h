@@ -61,7 +61,6 @@ class Service {
   Response open_session(ByteView body);
   Response push(const Session& session, const std::string& query, ByteView body);
   Response log(const Session& session, const std::string& query);
-  Response leaves(const Session& session);
   Response restart(const Session& session, ByteView body);
   Response control(const Session& session, const std::string& query);
   Response restore_control(const Hash32& vault_id, const std::string& query, ByteView body);
@@ -81,6 +80,8 @@ class Service {
                                   const wire::ControlState& state, const Id16& device,
                                   bool restores, ByteView batch);
   void add_control(const Hash32& vault_id, wire::ControlState& state, ByteView record);
+  void start_healing(const Hash32& id);
+  bool is_healing(const Hash32& id) const;
   void begin_anew(const Hash32& id, Vault& vault);
   Bytes with_mac(Bytes message) const;
   std::optional<Bytes> check_mac(ByteView bytes) const;
@@ -97,7 +98,9 @@ class Service {
     std::map<Hash32, std::int64_t> again_ms;  // when each signer may have it again
   };
   std::map<Hash32, Reserved> reserved_;
-  std::map<Hash32, std::int64_t> restarts_;      // when each log may begin anew again
+  std::map<Hash32, std::int64_t> restarts_;  // when each log began anew last
+  std::map<Hash32, std::int64_t> healing_;   // since when each vault is given back what was lost
+  std::optional<std::int64_t> all_anew_ms_;  // when all of them did
   std::map<Hash32, wire::ControlState> states_;  // a cache of what the control logs say
 };
 

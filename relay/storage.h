@@ -33,7 +33,9 @@ class Storage {
   virtual std::vector<Hash32> vaults() = 0;
   virtual void put_vault(const Hash32& id, const Vault& vault) = 0;
 
-  virtual std::optional<std::uint64_t> batch_position(const Hash32& vault, const Id16& batch) = 0;
+  // Position and leaf.
+  virtual std::optional<std::pair<std::uint64_t, Hash32>> batch_place(const Hash32& vault,
+                                                                      const Id16& batch) = 0;
   struct Place {
     std::uint64_t position = 0;
     Hash32 leaf{};
@@ -49,7 +51,6 @@ class Storage {
   // The chain behind a batch; nothing where there is none.
   virtual std::optional<Hash32> chain_at(const Hash32& vault, std::uint64_t position) = 0;
   virtual Hash32 device_leaf(const Hash32& vault, const Id16& device) = 0;  // zero: none yet
-  virtual std::vector<std::pair<Id16, Hash32>> device_leaves(const Hash32& vault) = 0;
   virtual void set_device_leaf(const Hash32& vault, const Id16& device, const Hash32& leaf) = 0;
 
   virtual void add_control(const Hash32& vault, std::uint64_t position, ByteView record,

@@ -104,11 +104,13 @@ void SqliteStorage::put_vault(const Hash32& id, const Vault& vault) {
       .run();
 }
 
-std::optional<std::uint64_t> SqliteStorage::batch_position(const Hash32& vault, const Id16& batch) {
-  Statement query(db_.prepare("SELECT position FROM batch WHERE vault_id = ? AND batch_id = ?"));
+std::optional<std::pair<std::uint64_t, Hash32>> SqliteStorage::batch_place(const Hash32& vault,
+                                                                           const Id16& batch) {
+  Statement query(
+      db_.prepare("SELECT position, leaf FROM batch WHERE vault_id = ? AND batch_id = ?"));
   query.bind(ByteView(vault)).bind(ByteView(batch));
   if (!query.step()) return std::nullopt;
-  return static_cast<std::uint64_t>(query.integer(0));
+  return std::pair(static_cast<std::uint64_t>(query.integer(0)), array_of<32>(query.blob(1)));
 }
 
 void SqliteStorage::add_batch(const Hash32& vault, const Place& place, const Id16& batch,
@@ -174,14 +176,6 @@ Hash32 SqliteStorage::device_leaf(const Hash32& vault, const Id16& device) {
   Statement query(db_.prepare("SELECT leaf FROM device WHERE vault_id = ? AND device = ?"));
   query.bind(ByteView(vault)).bind(ByteView(device));
   return query.step() ? array_of<32>(query.blob(0)) : Hash32{};
-}
-
-std::vector<std::pair<Id16, Hash32>> SqliteStorage::device_leaves(const Hash32& vault) {
-  std::vector<std::pair<Id16, Hash32>> out;
-  Statement query(db_.prepare("SELECT device, leaf FROM device WHERE vault_id = ?"));
-  query.bind(ByteView(vault));
-  while (query.step()) out.emplace_back(array_of<16>(query.blob(0)), array_of<32>(query.blob(1)));
-  return out;
 }
 
 void SqliteStorage::set_device_leaf(const Hash32& vault, const Id16& device, const Hash32& leaf) {

@@ -14,14 +14,14 @@ class SqliteStorage : public Storage {
   std::optional<Vault> vault(const Hash32& id) override;
   std::vector<Hash32> vaults() override;
   void put_vault(const Hash32& id, const Vault& vault) override;
-  std::optional<std::uint64_t> batch_position(const Hash32& vault, const Id16& batch) override;
+  std::optional<std::pair<std::uint64_t, Hash32>> batch_place(const Hash32& vault,
+                                                              const Id16& batch) override;
   void add_batch(const Hash32& vault, const Place& place, const Id16& batch,
                  ByteView body) override;
   Hash32 rechain(const Hash32& vault, const Hash32& start) override;
   std::vector<Bytes> batches(const Hash32& vault, std::uint64_t after, std::size_t bytes) override;
   std::optional<Hash32> chain_at(const Hash32& vault, std::uint64_t position) override;
   Hash32 device_leaf(const Hash32& vault, const Id16& device) override;
-  std::vector<std::pair<Id16, Hash32>> device_leaves(const Hash32& vault) override;
   void set_device_leaf(const Hash32& vault, const Id16& device, const Hash32& leaf) override;
   void add_control(const Hash32& vault, std::uint64_t position, ByteView record,
                    std::int64_t now_ms) override;

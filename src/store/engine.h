@@ -112,6 +112,8 @@ class Engine {
   // Calls `before`, forgets all records and changes, and is that next device from then on, whose
   // records `work` brings back. All or nothing.
   void rebuild(const std::function<void()>& before, const std::function<void()>& work);
+  // Calls `work` and takes back all that it did, in the caller's transaction.
+  void try_out(const std::function<void()>& work);
   // An edit that was made on what `known` covers, on top of what is here. Nothing: no such record.
   struct EditedAgain {
     Key key;

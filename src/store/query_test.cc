@@ -377,7 +377,8 @@ TEST(Migrate, UpgradesOlderTablesAfterADryRunAndRefusesNewerOnes) {
     store.engine().database().connection().execute(
         "BEGIN; DROP TABLE query_index; DROP TABLE sqlite_stat1; DROP TABLE pending;"
         "DROP TABLE history; DROP TABLE batch; DROP INDEX record_with_hidden;"
-        "DROP TABLE lost; DROP TABLE loose; DROP TABLE former_log; ALTER TABLE log DROP COLUMN "
+        "DROP TABLE lost; DROP TABLE loose; DROP TABLE claim; DROP TABLE former_log; ALTER TABLE "
+        "log DROP COLUMN "
         "leaf;"
         "ALTER TABLE record DROP COLUMN hidden; ALTER TABLE outbox DROP COLUMN acknowledged;"
         "ALTER TABLE device DROP COLUMN closed; ALTER TABLE device DROP COLUMN last_seen_ms;"

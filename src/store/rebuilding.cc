@@ -31,7 +31,18 @@ std::optional<Identity> Engine::next_identity() {
                   crypto::BoxKey(database_.open_secret("box_secret", *box).view()), id};
 }
 
+void Engine::try_out(const std::function<void()>& work) {
+  require_intact();
+  save_clock();
+  save_seen();
+  database_.connection().execute("SAVEPOINT tried");
+  work();
+  database_.connection().execute("ROLLBACK TO tried; RELEASE tried");
+  load();
+}
+
 void Engine::rebuild(const std::function<void()>& before, const std::function<void()>& work) {
+  std::lock_guard lock(mutex_);  // nobody else sees a device that did not come to be
   int history_days = records_.history_days();
   try {
     Transaction transaction(*this);

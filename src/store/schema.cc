@@ -108,6 +108,9 @@ std::vector<std::string> upgrade(base::Connection& connection, std::uint64_t fro
        // batches that came past the log, until they come in it
        "CREATE TABLE loose(num INTEGER PRIMARY KEY, leaf BLOB NOT NULL UNIQUE,"
        "  body BLOB NOT NULL);"
+       // change sets that were written anew by who began again; sent: in the log
+       "CREATE TABLE claim(device BLOB, sequence INTEGER, hash BLOB, sent INTEGER NOT NULL,"
+       "  PRIMARY KEY(device, sequence, hash)) WITHOUT ROWID;"
        "CREATE TABLE former_log(log_id BLOB PRIMARY KEY) WITHOUT ROWID"},
   };
   static_assert(std::size(kSteps) + 1 == kSchemaVersion);

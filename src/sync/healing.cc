@@ -30,7 +30,7 @@ void Session::on_relisted(ByteView body) {
         "the relay had lost a part of the vault's device list: this device brought it back");
     return enter(client_.signed_in() ? Phase::control : Phase::challenge);
   }
-  bool goes_on = there == relist_at_ + 1 || (relist_at_ + 1 == here && there < here);
+  bool goes_on = there < here && relisted_++ < here + 1;
   if (!goes_on) {
     throw Error(ErrorCode::protocol,
                 "the relay does not take back what it lost of the device list");
@@ -52,7 +52,6 @@ void Session::heal_log(const wire::LogPage& page) {
   }
   promised_ = 0;
   // Under a name that was used before, what batches say of it might be of its other continuation.
-  relay_log_ = page.log_id;
   bool used = page.log_id == membership_.log()->log_id || is_former_log(engine_, page.log_id);
   if (used) return enter(Phase::restart);
   start_comparing(page.log_id, page.head);
@@ -91,7 +90,7 @@ void Session::on_compared(ByteView body) {
 }
 
 void Session::begin_again(const std::string& why) {
-  if (scope_ == Scope::receive || beginning_.is_under_way()) {
+  if (scope_ == Scope::receive || beginning_.is_under_way() || beginnings_++ > 0) {
     failure_ = Error(ErrorCode::fork, why + ": sync first, then try again");
     phase_ = Phase::done;
     return;
@@ -100,6 +99,23 @@ void Session::begin_again(const std::string& why) {
   beginning_.begin(why);
   inbox_.set_only_keeping(true);
   enter(Phase::control);
+}
+
+// Signed in as the device that it is about to be, where that one is in the vault already.
+void Session::prepare_login() {
+  if (beginning_.is_under_way() && beginning_.is_enrolled()) {
+    request_ = client_.session(engine_.next_identity().value().sign, nonce_);
+  } else {
+    request_ = client_.session(engine_.identity().sign, nonce_);
+  }
+}
+
+void Session::look_at_new_log() {
+  if (rewinds_++ >= kRewinds) {
+    throw Error(ErrorCode::protocol,
+                "the relay's log begins anew again and again: nothing was sent");
+  }
+  enter(Phase::pull);
 }
 
 void Session::prepare_enrolment() {
@@ -140,35 +156,26 @@ void Session::on_restored(ByteView body) {
   if (answer.items.size() != given_back_.size()) {
     throw Error(ErrorCode::protocol, "the relay's answer to a push does not fit it");
   }
-  if (answer.log_id != membership_.log()->log_id) return enter(Phase::pull);
+  if (answer.log_id != membership_.log()->log_id) return look_at_new_log();
   std::uint64_t before = membership_.log()->position;
   inbox_.take_restored(answer, given_back_);
   std::uint64_t stored = membership_.log()->position - before;
   if (stored == given_back_.size()) return enter(Phase::restore);
-  switch (answer.items[stored].status) {
-    case PushStatus::ok:
-    case PushStatus::duplicate: return pull_to(answer.head);
-    default: break;
+  const wire::PushAnswer::Item& item = answer.items[stored];
+  bool is_stored = item.status == PushStatus::ok || item.status == PushStatus::duplicate;
+  if (is_stored && item.position > membership_.log()->position) return pull_to(answer.head);
+  // Somebody may have been quicker.
+  bool is_behind = answer.head > membership_.log()->position;
+  if (is_behind && refreshed_++ < kRewinds) return enter(Phase::pull);
+  if (scope_ == Scope::receive) return enter(Phase::push);  // it can wait
+  // It came back under another key, when its author had to seal it again.
+  if (LostBatches(engine_).drop_repeated(membership_, given_back_[stored])) {
+    return enter(Phase::restore);
   }
   base::Id16 author = given_back_[stored].device;
-  if (answer.items[stored].status == PushStatus::device_fork) {
-    // It came back under another key, when its author had to seal it again.
-    LostBatches lost(engine_);
-    if (lost.drop_repeated(membership_, given_back_[stored])) return enter(Phase::restore);
-  }
-  if (answer.items[stored].status == PushStatus::refused && inbox_.is_after_revocation(author)) {
-    throw MustBeginAgain{
-        "the relay lost changes of '" + membership_.device_name(author).name +
-        "', and that device was taken out of the vault before they came back: they "
-        "do not count, and this store had to begin again"};
-  }
-  // Somebody may have been quicker.
-  if (answer.head > membership_.log()->position && refreshed_++ < kRewinds) {
-    return enter(Phase::pull);
-  }
-  throw Error(ErrorCode::fork,
-              "the relay holds other changes of a device than it held before it lost data: this "
-              "device keeps what it has, and sends nothing. Do not trust this relay");
+  throw MustBeginAgain{"the relay lost changes of '" + membership_.device_name(author).name +
+                       "', and the vault went on without them before they came back; this store "
+                       "had to begin again"};
 }
 
 }  // namespace holdfast::sync

@@ -123,8 +123,13 @@ TEST(Healing, ALostDeviceListComesBack) {
     vault.settle();
     std::unique_ptr<TestDevice> gone = std::move(vault.devices.back());
     vault.devices.pop_back();
-    vault.relay.put_back(copy, first == 1);
-    // Some who come first are not even known to the relay any more.
+    // Some who come first are not even known to the relay any more: it has to be told.
+    vault.relay.put_back(copy, false);
+    if (first > 0) {
+      SyncResult unknown = vault[first].sync->sync();
+      EXPECT_NE(unknown.message.find("--restored"), std::string::npos) << unknown.message;
+      vault.relay.put_back(copy, true);
+    }
     SyncResult result = vault[first].sync->sync();
     EXPECT_EQ(result.state, SyncState::up_to_date) << result.message;
     expect_healed(vault);
@@ -160,6 +165,46 @@ TEST(Healing, NothingOfARevokedDeviceComesInWithIt) {
   vault[1].sync->sync();
   EXPECT_EQ(vault[1].store->retrieve("counts")->at("n"), 2);
   EXPECT_EQ(vault[1].store->retrieve("does-not"), std::nullopt);
+}
+
+// Only while a vault is healed, and then all its devices are told, are records taken from anybody.
+TEST(Healing, RecordsComeBackOnlyWhereSomethingWasLost) {
+  TestVault vault(3);
+  vault.settle();
+  vault.clock->advance_ms(8 * 24 * kHourMs);  // the vault is not new at the relay any more
+  Bytes record = next_record(vault[1], [&](ControlRecord& r) {
+    r.type = ControlType::revoke;
+    r.revoked = {id_of(vault[2])};
+    r.through.position = 1;  // of a log that never was
+    r.epoch = epoch_for(vault[1], {id_of(vault[2])});
+  });
+  RelayClient client(kRelayUrl);
+  client.set_vault(Membership(vault[1].store->engine()).vault());
+  base::HttpRequest request = client.restore_control(list_of(vault).size(), record);
+  EXPECT_EQ(vault.relay.perform(request).status, 409);
+  EXPECT_EQ(vault.relay.perform(client.restore_control(0, list_of(vault)[0])).status, 200);
+  EXPECT_EQ(vault[2].sync->sync().state, SyncState::up_to_date);
+}
+
+// What a relay says without showing it makes no new device.
+TEST(Healing, AForkThatIsOnlyClaimedChangesNothing) {
+  TestVault vault(2);
+  vault.settle();
+  vault[0].store->store("a", {{"n", 1}});
+  vault.relay.after = [&](const base::HttpRequest& request, base::HttpResponse& response) {
+    if (!request.url.ends_with("/batches")) return;
+    wire::PushAnswer answer = wire::decode_push_answer(response.body);
+    answer.head = 0;
+    answer.items[0] = {wire::PushStatus::device_fork, 0};
+    response.body = wire::encode(answer);
+  };
+  vault.relay.before = [&](const base::HttpRequest&) { return false; };
+  base::Id16 before = id_of(vault[0]);
+  SyncResult result = vault[0].sync->sync();
+  vault.relay.after = nullptr;
+  vault.settle();
+  EXPECT_EQ(id_of(vault[0]), before);
+  EXPECT_EQ(vault[1].store->retrieve("a")->at("n"), 1);
 }
 
 TEST(Healing, NobodyPutsWordsIntoADevicesMouth) {

@@ -4,6 +4,7 @@
 
 #include "holdfast/error.h"
 #include "src/sync/acknowledgements.h"
+#include "src/sync/claims.h"
 
 namespace holdfast::sync {
 
@@ -57,42 +58,6 @@ void Inbox::take_page(const wire::LogPage& page, InboxCounts& counts) {
   transaction.commit();
 }
 
-// What a device that was taken out wrote behind the place that its removal names does not count.
-bool Inbox::is_after_revocation(const base::Id16& device) const {
-  const wire::EnrolledDevice* author = membership_.control().device(device);
-  return author && author->revoked && is_at_end(*author, device);
-}
-
-// Whether all that counts of a device that was taken out is here.
-bool Inbox::is_at_end(const wire::EnrolledDevice& device, const base::Id16& id) const {
-  const auto& revoked = *device.revoked;
-  if (!revoked.last_leaf) return membership_.log()->position >= revoked.through.position;
-  return device_leaf(engine_, id) == *revoked.last_leaf;
-}
-
-// Once all that counts of a device that was taken out is here, nobody waits for more of it: some
-// change sets may build on what it handed over past the relay, and what never came to the log.
-void Inbox::close_revoked(InboxCounts& counts) {
-  for (const auto& [id, device] : membership_.control().devices()) {
-    if (!device.revoked || id == engine_.identity().id || engine_.is_closed(id)) continue;
-    if (!is_at_end(device, id)) continue;
-    store::Connection& db = engine_.database().connection();
-    Statement held(db.prepare("SELECT 1 FROM log WHERE device = ? AND held > 0 LIMIT 1"));
-    held.bind(ByteView(id));
-    if (held.step()) continue;
-    Statement last(db.prepare("SELECT coalesce(max(last), 0) FROM batch WHERE device = ?"));
-    last.bind(ByteView(id));
-    last.step();
-    if (engine_.seen().at(id) > static_cast<std::uint64_t>(last.integer(0))) {
-      counts.notices.push_back(
-          "changes that '" + membership_.device_name(id).name +
-          "' never sent before it was taken out of the vault are on this device alone: edit those "
-          "records again to share them");
-    }
-    engine_.close_device(id, static_cast<std::uint64_t>(last.integer(0)));
-  }
-}
-
 void Inbox::note_seen(const base::Id16& device, std::uint64_t sealed_ms) {
   auto now = static_cast<std::uint64_t>(engine_.environment().clock->now_ms());
   Statement(engine_.database().connection().prepare(
@@ -140,8 +105,10 @@ void Inbox::take_next(ByteView batch, InboxCounts& counts) {
     }
     require_signed(batch, header);
     try {
+      require_leads_to_end(header.device, batch);
       OpenedBatch opened = open_batch(batch, membership_);
       check_views(opened.content, membership_.log()->position + 1, counts);
+      Claims(engine_).note(opened, membership_);
       apply(opened, counts);
       note_seen(header.device, opened.content.sealed_ms);
       about = told(opened);
@@ -206,6 +173,15 @@ Inbox::Told Inbox::keep_only(const wire::BatchHeader& header, ByteView batch) {
   return about;
 }
 
+void Inbox::apply_loose(ByteView batch, InboxCounts& counts) {
+  try {
+    apply(open_batch(batch, membership_), counts);
+  } catch (const Error& error) {
+    if (!is_about_the_batch(error)) throw;
+    counts.rejected.push_back(error.what());
+  }
+}
+
 void Inbox::keep_loose(ByteView batch) {
   Statement(engine_.database().connection().prepare(
                 "INSERT OR IGNORE INTO loose(leaf, body) VALUES(?, ?)"))
@@ -215,30 +191,29 @@ void Inbox::keep_loose(ByteView batch) {
 }
 
 void Inbox::take_again(std::uint64_t position, ByteView batch, InboxCounts& counts) {
-  std::string held_for;
-  bool is_ignored = false;
+  Told about;
+  base::Id16 author = wire::decode_batch_header(batch).device;
   try {
-    wire::BatchHeader header = wire::decode_batch_header(batch);
-    is_ignored = is_behind_end(header.device, static_cast<std::int64_t>(position));
-    if (is_ignored) throw Error(ErrorCode::protocol, "its author was taken out before it");
-    OpenedBatch opened = open_batch(batch, membership_);
-    check_views(opened.content, position, counts);
-    apply(opened, counts);
-    note_seen(opened.header.device, opened.content.sealed_ms);
-    Told about = told(opened);
-    Acknowledgements(engine_, membership_)
-        .note(position, opened.header.device, about.last, about.acknowledged);
+    about.is_ignored = is_behind_end(author, static_cast<std::int64_t>(position));
+    if (!about.is_ignored) {
+      require_leads_to_end(author, batch);
+      OpenedBatch opened = open_batch(batch, membership_);
+      check_views(opened.content, position, counts);
+      Claims(engine_).note(opened, membership_);
+      apply(opened, counts);
+      note_seen(author, opened.content.sealed_ms);
+      about = told(opened);
+    }
   } catch (const Error& error) {
     if (!is_about_the_batch(error)) throw;
-    held_for = error.what();
-    counts.rejected.push_back("batch " + std::to_string(position) + ": " + held_for);
+    about.held_for = error.what();
+    counts.rejected.push_back("batch " + std::to_string(position) + ": " + about.held_for);
   }
+  Acknowledgements(engine_, membership_).note(position, author, about.last, about.acknowledged);
   Statement(engine_.database().connection().prepare(
                 "UPDATE log SET held = ?, reason = ? WHERE position = ?"))
-      .bind(is_ignored         ? -1
-            : held_for.empty() ? 0
-                               : 1)
-      .bind(held_for)
+      .bind(held_value(about))
+      .bind(about.held_for)
       .bind(position)
       .run();
 }
@@ -283,6 +258,12 @@ void Inbox::check_views(const BatchContent& content, std::uint64_t position,
               "nothing here was changed. Do not trust this relay");
 }
 
+int Inbox::held_value(const Told& told) {
+  if (told.is_ignored) return -1;
+  if (told.is_kept) return 2;
+  return told.held_for.empty() ? 0 : 1;
+}
+
 void Inbox::advance(const base::Id16& device, ByteView batch, const Told& told) {
   LogPosition log = membership_.log().value();
   base::Hash32 leaf = wire::leaf_of(batch);
@@ -292,10 +273,7 @@ void Inbox::advance(const base::Id16& device, ByteView batch, const Told& told) 
       .bind(log.position)
       .bind(ByteView(device))
       .bind(ByteView(log.chain))
-      .bind(told.is_ignored         ? -1
-            : told.is_kept          ? 2
-            : told.held_for.empty() ? 0
-                                    : 1)
+      .bind(held_value(told))
       .bind(told.held_for)
       .bind(batch)
       .bind(ByteView(leaf))
@@ -308,7 +286,7 @@ void Inbox::advance(const base::Id16& device, ByteView batch, const Told& told) 
   }
   if (!told.is_ignored) set_device_leaf(engine_, device, leaf);
   membership_.set_log(log);
-  membership_.check_revocations(log);
+  membership_.check_revocations(log.position);
   const std::optional<LogPosition>& anchor = membership_.anchor();
   if (anchor && anchor->log_id == log.log_id && anchor->position == log.position &&
       anchor->chain != log.chain) {
@@ -385,21 +363,6 @@ void Inbox::take_loose(ByteView batch, InboxCounts& counts) {
   transaction.commit();
 }
 
-// Whether a batch that is in the log lies behind the last that counts of its author.
-bool Inbox::is_behind_end(const base::Id16& device, std::int64_t position) const {
-  const wire::EnrolledDevice* author = membership_.control().device(device);
-  if (!author || !author->revoked) return false;
-  const auto& revoked = *author->revoked;
-  if (!revoked.last_leaf) {
-    return static_cast<std::uint64_t>(position) > revoked.through.position;
-  }
-  if (*revoked.last_leaf == base::Hash32{}) return true;
-  Statement query(engine_.database().connection().prepare(
-      "SELECT 1 FROM log WHERE device = ? AND leaf = ? AND position < ?"));
-  query.bind(ByteView(device)).bind(ByteView(*revoked.last_leaf)).bind(position);
-  return query.step();
-}
-
 void Inbox::retry_held(InboxCounts& counts) {
   for (std::int64_t position = 0;;) {
     store::Engine::Transaction transaction(engine_);
@@ -416,7 +379,9 @@ void Inbox::retry_held(InboxCounts& counts) {
     try {
       OpenedBatch opened = open_batch(body, membership_);
       if (!is_behind_end(opened.header.device, position)) {
+        require_leads_to_end(opened.header.device, body);
         check_views(opened.content, static_cast<std::uint64_t>(position), counts);
+        Claims(engine_).note(opened, membership_);
         apply(opened, counts);
         note_seen(opened.header.device, opened.content.sealed_ms);
         Told about = told(opened);

@@ -34,6 +34,8 @@ class Inbox {
   void take_loose(ByteView batch, InboxCounts& counts);
   // A batch that is in the log, for a store that begins again.
   void take_again(std::uint64_t position, ByteView batch, InboxCounts& counts);
+  // A batch that came past the log, where it can be read.
+  void apply_loose(ByteView batch, InboxCounts& counts);
   // Whether all that counts of this device is here, since it was taken out.
   bool is_after_revocation(const base::Id16& device) const;
   // From now on batches are kept without being applied: see NewBeginning.
@@ -44,6 +46,8 @@ class Inbox {
  private:
   void note_first_pull(bool complete);
   void close_revoked(InboxCounts& counts);
+  bool leads_to_end(const base::Id16& device, ByteView batch) const;
+  void require_leads_to_end(const base::Id16& device, ByteView batch) const;
   bool is_at_end(const wire::EnrolledDevice& device, const base::Id16& id) const;
   void note_seen(const base::Id16& device, std::uint64_t sealed_ms);
   void take_next(ByteView batch, InboxCounts& counts);
@@ -55,6 +59,7 @@ class Inbox {
     bool is_ignored = false;  // it counts for nothing, for good
     bool is_kept = false;     // it was not applied, and is to be when this store begins again
   };
+  static int held_value(const Told& told);  // as the table has it
   void keep_loose(ByteView batch);
   Told keep_only(const wire::BatchHeader& header, ByteView batch);
   Told take_own(const wire::BatchHeader& header, ByteView batch, InboxCounts& counts);

@@ -98,12 +98,17 @@ void Membership::append_control(ByteView record) {
 // The boxed key, where the record has one for this device. A box that does not open, or opens to
 // another key than the list names, leaves the device without: it says so when it comes to sync.
 void Membership::learn_key(const wire::ControlRecord& record) {
-  const crypto::BoxKey& own = engine_.identity().box;
-  for (const wire::KeyBox& box : record.epoch.boxes) {
-    if (box.receiver != own.public_key()) continue;
-    std::optional<crypto::Secret> key = own.open(box.box);
-    if (key) keep_key(control_.epoch(), key->view());
-  }
+  auto learn = [&](const crypto::BoxKey& own) {
+    for (const wire::KeyBox& box : record.epoch.boxes) {
+      if (box.receiver != own.public_key()) continue;
+      std::optional<crypto::Secret> key = own.open(box.box);
+      if (key) keep_key(control_.epoch(), key->view());
+    }
+  };
+  if (!record.epoch.boxes.empty()) learn(engine_.identity().box);
+  // The device that this store is about to be may be in already, and the one it was not any more.
+  std::optional<store::Identity> next = engine_.next_identity();
+  if (next && !record.epoch.boxes.empty()) learn(next->box);
 }
 
 Bytes Membership::record_at(std::uint64_t position) const {
@@ -191,30 +196,6 @@ std::optional<base::Hash32> Membership::chain_at(std::uint64_t position) const {
   return base::Reader(query.blob(0), "a chain").array<32>();
 }
 
-// Whoever takes a device out says up to where in the log its batches count. What is here must
-// lead there, and hold nothing of that device from behind it.
-void Membership::check_against_log(const wire::ControlRecord& record) const {
-  bool removes =
-      record.type == wire::ControlType::revoke || record.type == wire::ControlType::recover;
-  if (!removes || !log_) return;
-  const LogPosition& through = record.through;
-  if (through.log_id != log_->log_id) return check_against_leaves(record);
-  if (through.position <= log_->position && chain_at(through.position) != through.chain) {
-    throw Error(ErrorCode::fork,
-                "the relay showed another history to the device that took one out of the vault: "
-                "syncing has stopped, and nothing here was changed. Do not trust this relay");
-  }
-  store::Statement later(engine_.database().connection().prepare(
-      "SELECT DISTINCT device FROM log WHERE position > ? AND held = 0"));
-  later.bind(through.position);
-  while (later.step()) {
-    base::Id16 device = base::Reader(later.blob(0), "a device id").array<16>();
-    const wire::EnrolledDevice* author = control_.device(device);
-    if (!author || !author->revoked || author->revoked->position + 1 != control_.count()) continue;
-    kept_revocation(device);
-  }
-}
-
 void Membership::kept_revocation(const base::Id16& device) const {
   if (is_beginning_again(engine_)) return;
   throw MustBeginAgain{"the relay kept from this device that '" + device_name(device).name +
@@ -223,26 +204,32 @@ void Membership::kept_revocation(const base::Id16& device) const {
                        "store had to begin again"};
 }
 
-// The place is of a log that is gone; the leaves say the same.
-void Membership::check_against_leaves(const wire::ControlRecord& record) const {
+// Whoever takes a device out says which of its batches is the last that counts. Nothing of it from
+// behind that one may be here.
+void Membership::check_against_log(const wire::ControlRecord& record) const {
   for (const auto& [device, leaf] : record.last_leaves) {
     store::Statement later(engine_.database().connection().prepare(
         "SELECT 1 FROM log WHERE device = ?1 AND held = 0 AND position > "
-        "(SELECT position FROM log WHERE device = ?1 AND leaf = ?2)"));
+        "coalesce((SELECT position FROM log WHERE device = ?1 AND leaf = ?2), ?3)"));
     later.bind(ByteView(device)).bind(ByteView(leaf));
+    later.bind(leaf == base::Hash32{} ? std::uint64_t{0} : std::uint64_t{INT64_MAX});
     if (later.step()) kept_revocation(device);
   }
 }
 
-void Membership::check_revocations(const LogPosition& log) const {
+// The history that led whoever took a device out to that place must have led this device there, in
+// the log that both know by this name.
+void Membership::check_revocations(std::uint64_t from) const {
   for (const auto& [id, device] : control_.devices()) {
-    if (!device.revoked || device.revoked->through.position != log.position) continue;
+    if (!device.revoked || !log_) continue;
     const LogPosition& through = device.revoked->through;
-    if (through == log || through.log_id != log.log_id) continue;
+    bool passed = through.log_id == log_->log_id && through.position >= from &&
+                  through.position <= log_->position;
+    if (!passed || chain_at(through.position) == through.chain) continue;
     throw Error(ErrorCode::fork,
                 "the relay shows another history than to the device that took '" +
                     device_name(id).name +
-                    "' out of the vault: nothing was taken. Do not trust this relay");
+                    "' out of the vault: syncing has stopped. Do not trust this relay");
   }
 }
 

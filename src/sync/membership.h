@@ -49,9 +49,9 @@ class Membership {
   EpochKeys keys_to_pass_on() const;
   // Throws Error(protocol) where this device was not given the key that counts now.
   void require_current_key() const;
-  // Where the removal of a device names this very place of the log: throws Error(fork) where
-  // another history leads to it.
-  void check_revocations(const LogPosition& log) const;
+  // Where removals of devices name places of this log from `from` on: throws Error(fork) where
+  // another history led there.
+  void check_revocations(std::uint64_t from) const;
 
   const std::optional<LogPosition>& log() const {
     return log_;
@@ -73,7 +73,6 @@ class Membership {
   void learn_key(const wire::ControlRecord& record);
   bool keep_key(std::uint32_t epoch, ByteView key);
   void check_against_log(const wire::ControlRecord& record) const;
-  void check_against_leaves(const wire::ControlRecord& record) const;
   void kept_revocation(const base::Id16& device) const;
   std::optional<base::Hash32> chain_at(std::uint64_t position) const;
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <set>
+
 #include "src/sync/inbox.h"
 
 namespace holdfast::sync {
@@ -26,9 +28,11 @@ class NewBeginning {
 
  private:
   struct Unsent;
-  Unsent take_unsent(std::uint64_t at) const;
+  Unsent take_unsent(std::uint64_t at, const Inbox& inbox) const;
+  std::vector<Bytes> lost_for_good(const Inbox& inbox) const;
+  std::set<Claim> claims_in_log(std::uint64_t at) const;
   void replay(std::uint64_t after, std::uint64_t to, Inbox& inbox, InboxCounts& counts);
-  void replay_others(Inbox& inbox, InboxCounts& counts);
+  void replay_others(const std::vector<Bytes>& unsent, Inbox& inbox, InboxCounts& counts);
   std::size_t count_held(const std::vector<model::ChangeSet>& changes, std::uint64_t at) const;
 
   store::Engine& engine_;

@@ -1,6 +1,7 @@
 #include "src/sync/outbox.h"
 
 #include "src/model/change_codec.h"
+#include "src/sync/claims.h"
 #include "src/sync/rewind.h"
 
 namespace holdfast::sync {
@@ -124,6 +125,7 @@ void Outbox::seal_batch_of(const std::vector<model::ChangeSet>& changes) {
   content.sealed_ms =
       static_cast<std::uint64_t>(std::max<std::int64_t>(0, engine_.environment().clock->now_ms()));
   if (!changes.empty()) content.changes = model::encode_changes(changes);
+  content.claims = Claims(engine_).to_send();
   {
     Statement more(db.prepare("SELECT 1 FROM change WHERE sequence > ? LIMIT 1"));
     more.bind(content.last);
@@ -201,8 +203,10 @@ std::optional<OutboxBatch> Outbox::confirm(const base::Id16& batch) {
     query.bind(ByteView(batch));
     if (query.step()) out = row_of(query);
   }
-  if (out)
+  if (out) {
     Statement(db.prepare("DELETE FROM outbox WHERE batch_id = ?")).bind(ByteView(batch)).run();
+    Claims(engine_).mark_sent();  // each batch since they were made says them
+  }
   return out;
 }
 

@@ -94,13 +94,12 @@ base::HttpRequest RelayClient::get_log(std::uint64_t after, std::size_t bytes) c
                     "/log?after=" + std::to_string(after) + "&bytes=" + std::to_string(bytes));
 }
 
-base::HttpRequest RelayClient::get_leaves() const { return vault_call("GET", "/leaves"); }
-
-base::HttpRequest RelayClient::restart(const base::Id16& replaces,
-                                       const wire::LogPosition& known) const {
+base::HttpRequest RelayClient::restart(const base::Id16& replaces, const wire::LogPosition& known,
+                                       std::uint64_t records) const {
   base::Writer out;
   wire::write(out, known);
   out.raw(replaces);
+  out.u64(records);
   return vault_call("POST", "/restart", out.take());
 }
 

@@ -32,9 +32,10 @@ class RelayClient {
   // `restores`: batches that the relay has lost, of any device.
   base::HttpRequest push(const std::vector<Bytes>& batches, bool restores = false) const;
   base::HttpRequest get_log(std::uint64_t after, std::size_t bytes) const;
-  base::HttpRequest get_leaves() const;
-  // Has the log of that id, which does not lead to what is known, begin anew.
-  base::HttpRequest restart(const base::Id16& replaces, const wire::LogPosition& known) const;
+  // Has the log of that id begin anew, where it does not lead to what is known, or the relay has
+  // fewer records of the device list.
+  base::HttpRequest restart(const base::Id16& replaces, const wire::LogPosition& known,
+                            std::uint64_t records) const;
   base::HttpRequest get_mail(const base::Id16& slot) const;
   base::HttpRequest put_mail(const base::Id16& slot, ByteView body, std::int64_t lifetime_ms) const;
   // Which vault has, or had, this recovery key.

@@ -1,5 +1,8 @@
 #include "src/sync/rewind.h"
 
+#include <algorithm>
+
+#include "holdfast/error.h"
 #include "src/model/change_codec.h"
 #include "src/sync/acknowledgements.h"
 #include "src/sync/outbox.h"
@@ -109,8 +112,12 @@ std::map<std::uint64_t, Bytes> changes_in_log(store::Engine& engine, const Membe
       "SELECT body FROM log WHERE device = ? AND position > ? AND held >= 0 ORDER BY position"));
   query.bind(ByteView(device)).bind(after);
   while (query.step()) {
-    for (const model::ChangeSet& change : open_batch(query.blob(0), membership).changes) {
-      out[change.sequence] = model::encode_changes({change});
+    try {
+      for (const model::ChangeSet& change : open_batch(query.blob(0), membership).changes) {
+        out[change.sequence] = model::encode_changes({change});
+      }
+    } catch (const Error& error) {  // what cannot be read holds nothing that is known here
+      if (error.code() == ErrorCode::io || error.code() == ErrorCode::corrupt) throw;
     }
   }
   return out;
@@ -118,6 +125,7 @@ std::map<std::uint64_t, Bytes> changes_in_log(store::Engine& engine, const Membe
 
 bool LostBatches::drop_repeated(const Membership& membership, const LostBatch& batch) {
   store::Engine::Transaction transaction(engine_);
+  if (!batch.held_for.empty()) return false;
   auto held = changes_in_log(engine_, membership, batch.device, 0);
   for (const model::ChangeSet& change : open_batch(batch.body, membership).changes) {
     auto found = held.find(change.sequence);
@@ -135,7 +143,8 @@ std::uint64_t move_to_lost(store::Connection& db, std::uint64_t position) {
   Statement(db.prepare("INSERT INTO lost(num, leaf, device, last, reason, body) "
                        "SELECT (SELECT coalesce(min(num), 0) FROM lost) - 1 "
                        "  - ((SELECT max(position) FROM log) - l.position), "
-                       "l.leaf, l.device, coalesce(b.last, 0), l.reason, l.body "
+                       "l.leaf, l.device, coalesce(b.last, 0), "
+                       "CASE l.held WHEN 2 THEN 'it was not applied yet' ELSE l.reason END, l.body "
                        "FROM log l LEFT JOIN batch b ON b.position = l.position WHERE l.position > "
                        "? AND l.held >= 0"))
       .bind(position)
@@ -171,6 +180,16 @@ void rechain(store::Connection& db, const base::Id16& log_id) {
   }
 }
 
+// What is fetched anew from there on was not known when it began.
+void clamp_beginning(store::Engine& engine, std::uint64_t position) {
+  Bytes begun = engine.database().meta("begin_again").value();
+  base::Reader in(begun, "a place");
+  base::Writer out;
+  out.u64(std::min(in.u64(), position));
+  out.raw(in.rest());
+  engine.database().set_meta("begin_again", out.bytes());
+}
+
 }  // namespace
 
 void set_leaves_again(store::Engine& engine) {
@@ -195,6 +214,7 @@ std::uint64_t rewind(store::Engine& engine, Membership& membership, const LogPos
   }
   Acknowledgements(engine, membership).forget_behind(common.position);
   membership.set_log(common);
+  if (is_beginning_again(engine)) clamp_beginning(engine, common.position);
   transaction.commit();
   return moved;
 }

@@ -1,5 +1,7 @@
 #include "src/sync/rotation.h"
 
+#include <map>
+
 #include "src/crypto/recovery_code.h"
 #include "src/sync/outbox.h"
 
@@ -52,11 +54,33 @@ EpochKeys passed_on(const FetchedList& list, const KeyRing& ring) {
       [&](std::uint32_t epoch) { return ring.keys().at(epoch).copy(); });
 }
 
-LogPosition log_head(store::Engine& engine, const RelayClient& client) {
-  // Behind the end of any log: the answer holds the head, and no batches.
-  Bytes answer = ask(engine, client.get_log(static_cast<std::uint64_t>(INT64_MAX), 0));
-  wire::LogPage page = wire::decode_log_page(answer);
-  return {page.log_id, page.head, page.chain};
+// Where the log ends, and each device's last leaf there: read from the whole log, for what a relay
+// says of them alone would be signed for ever.
+struct WholeLog {
+  LogPosition head;
+  std::map<base::Id16, base::Hash32> leaves;
+};
+WholeLog read_log(store::Engine& engine, const RelayClient& client) {
+  constexpr std::size_t kPageBytes = 2 << 20;
+  WholeLog out;
+  for (bool first = true;; first = false) {
+    wire::LogPage page =
+        wire::decode_log_page(ask(engine, client.get_log(out.head.position, kPageBytes)));
+    if (first) out.head = {page.log_id, 0, wire::chain_start(page.log_id)};
+    bool fits = page.log_id == out.head.log_id && page.start_chain == out.head.chain &&
+                page.head - out.head.position >= page.batches.size();
+    for (const Bytes& batch : page.batches) {
+      base::Hash32 leaf = wire::leaf_of(batch);
+      ++out.head.position;
+      out.head.chain = wire::chain_next(out.head.chain, out.head.position, leaf);
+      out.leaves[wire::decode_batch_header(batch).device] = leaf;
+    }
+    bool ends = out.head.position >= page.head;
+    if (!fits || (ends && out.head.chain != page.chain) || (!ends && page.batches.empty())) {
+      throw Error(ErrorCode::protocol, "the relay's history does not hold together");
+    }
+    if (ends) return out;
+  }
 }
 
 }  // namespace
@@ -233,7 +257,8 @@ class Recovery {
       list_.fetch(engine_, client_);
       require_current();
       EpochKeys previous = passed_on(list_, open_boxes(list_, keys_.box));
-      through_ = log_head(engine_, client_);
+      WholeLog log = read_log(engine_, client_);
+      through_ = log.head;
       try {
         post_record(engine_, client_, list_.state, keys_.sign,
                     [&](const wire::ControlState& state, wire::ControlRecord& record) {
@@ -243,7 +268,9 @@ class Recovery {
                       record.through = through_;
                       std::set<base::Id16> everybody;
                       for (const auto& [id, device] : state.members()) everybody.insert(id);
-                      record.last_leaves = last_leaves(everybody);
+                      for (const base::Id16& id : everybody) {
+                        record.last_leaves.emplace_back(id, log.leaves[id]);
+                      }
                       FreshEpoch fresh =
                           fresh_epoch(state, everybody, next.box.public_key(), record.device_box,
                                       previous, *engine_.environment().random);
@@ -263,22 +290,6 @@ class Recovery {
     if (!list_.state.member(identity.id)) {
       throw Error(ErrorCode::protocol, "the relay does not hold what it said that it had stored");
     }
-  }
-
-  // As the relay says: the devices, whose logs lead there, check it.
-  std::vector<std::pair<base::Id16, base::Hash32>> last_leaves(
-      const std::set<base::Id16>& devices) {
-    Bytes body = ask(engine_, client_.get_leaves());
-    base::Reader in(body, "the relay's answer");
-    std::map<base::Id16, base::Hash32> leaves;
-    for (std::size_t left = in.count(48); left > 0; --left) {
-      auto device = in.array<16>();
-      leaves[device] = in.array<32>();
-    }
-    std::vector<std::pair<base::Id16, base::Hash32>> out;
-    out.reserve(devices.size());
-    for (const base::Id16& device : devices) out.emplace_back(device, leaves[device]);
-    return out;
   }
 
   void require_current() const {

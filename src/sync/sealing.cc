@@ -9,9 +9,10 @@
 namespace holdfast::sync {
 namespace {
 
-constexpr std::uint8_t kContentVersion = 3;
+constexpr std::uint8_t kContentVersion = 4;
 constexpr std::uint8_t kWithoutAcknowledgement = 1;
 constexpr std::uint8_t kWithoutTime = 2;
+constexpr std::uint8_t kWithoutClaims = 3;
 constexpr int kCompression = 3;
 constexpr std::size_t kMaxContent = 8 << 20;
 constexpr std::string_view kKeyContext = "holdfast batch key v1";
@@ -27,6 +28,12 @@ Bytes encode_content(const BatchContent& content) {
   out.raw(content.control_head);
   out.varint(content.acknowledged);
   out.varint(content.sealed_ms);
+  out.varint(content.claims.size());
+  for (const Claim& claim : content.claims) {
+    out.raw(claim.device);
+    out.varint(claim.sequence);
+    out.raw(claim.hash);
+  }
   out.raw(content.changes);
   return out.take();
 }
@@ -51,6 +58,15 @@ BatchContent decode_content(ByteView bytes) {
   content.control_head = in.array<32>();
   if (version > kWithoutAcknowledgement) content.acknowledged = in.varint();
   if (version > kWithoutTime) content.sealed_ms = in.varint();
+  if (version > kWithoutClaims) {
+    content.claims.resize(in.count(33));
+    if (content.claims.size() > kMaxClaims) in.fail("it claims too much");
+    for (Claim& claim : content.claims) {
+      claim.device = in.array<16>();
+      claim.sequence = in.varint();
+      claim.hash = in.array<16>();
+    }
+  }
   if (content.acknowledged > content.seen.position) in.fail("it acknowledges what it has not seen");
   content.changes = base::to_bytes(in.rest());
   if (content.changes.empty() != (content.last + 1 == content.first)) {

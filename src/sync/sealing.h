@@ -4,6 +4,15 @@
 
 namespace holdfast::sync {
 
+// A change set that its author has written anew: see Claims.
+struct Claim {
+  base::Id16 device{};
+  std::uint64_t sequence = 0;
+  base::Id16 hash{};
+  auto operator<=>(const Claim&) const = default;
+};
+constexpr std::size_t kMaxClaims = 1000;  // in a batch
+
 // What a batch says inside, under its author's signature.
 struct BatchContent {
   std::uint64_t first = 0;  // the author's change sets, first to last
@@ -14,7 +23,8 @@ struct BatchContent {
   // the log holds up to here.
   std::uint64_t acknowledged = 0;
   std::uint64_t sealed_ms = 0;  // by the author's clock
-  Bytes changes;                // model::encode_changes; empty in a batch that only acknowledges
+  std::vector<Claim> claims;
+  Bytes changes;  // model::encode_changes; empty in a batch that only acknowledges
 };
 
 // Seals one batch of the engine's own device. Throws Error(too_large) where it does not fit.

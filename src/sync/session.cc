@@ -32,7 +32,8 @@ Session::Session(store::Engine& engine, const std::string& relay_url, base::Rand
   membership_.require();
   client_.set_vault(membership_.vault());
   try {
-    membership_.require_not_revoked();  // nothing that a relay says would change it
+    // Nothing that a relay says would change it; a store that is about to be another device is in.
+    if (!beginning_.is_enrolled()) membership_.require_not_revoked();
   } catch (const Error& error) {
     failure_ = error;
     phase_ = Phase::done;
@@ -57,14 +58,16 @@ void Session::prepare() {
   prepared_ = true;
   switch (phase_) {
     case Phase::challenge: request_ = client_.challenge(); break;
-    case Phase::login: request_ = client_.session(engine_.identity().sign, nonce_); break;
+    case Phase::login: prepare_login(); break;
     case Phase::control: request_ = client_.get_control(membership_.control().count()); break;
     case Phase::enrol: prepare_enrolment(); break;
     case Phase::relist:
       request_ = client_.restore_control(relist_at_, membership_.record_at(relist_at_));
       break;
     case Phase::pull: request_ = client_.get_log(membership_.log()->position, kPullBytes); break;
-    case Phase::restart: request_ = client_.restart(relay_log_, *membership_.log()); break;
+    case Phase::restart:
+      request_ = client_.restart(relay_log_, *membership_.log(), membership_.control().count());
+      break;
     case Phase::compare: request_ = client_.get_log(common_->next().value(), 0); break;
     case Phase::restore: prepare_restore(); break;
     case Phase::push: prepare_push(); break;
@@ -109,6 +112,18 @@ void Session::deliver(const base::HttpResponse& response) {
     }
     // A relay that lost the end of its list may not know this device.
     if (response.status == 403 && phase_ == Phase::login && rewinds_++ == 0) return heal_list();
+    if (response.status == 409 && phase_ == Phase::relist && client_.signed_in() && !told_loss_) {
+      told_loss_ = true;  // it does not know yet that it lost something
+      is_relisting_ = false;
+      return enter(Phase::restart);
+    }
+    if (response.status == 409 && phase_ == Phase::relist && !client_.signed_in()) {
+      throw Error(
+          ErrorCode::refused,
+          "the relay does not know this device, and has not lost anything that it knows of: "
+          "sync a device that has been in the vault for longer, or have the relay started "
+          "with --restored");
+    }
     // It may have been taken out of the vault: the device list says so, and who did it.
     if (response.status == 403 && phase_ >= Phase::pull && refreshed_ < kListRefreshes) {
       return look_again();
@@ -179,7 +194,7 @@ void Session::handle(ByteView body) {
 void Session::on_control(ByteView body) {
   std::vector<Bytes> records = wire::decode_list(body);
   if (records.empty()) {
-    membership_.require_not_revoked();
+    if (!beginning_.is_enrolled()) membership_.require_not_revoked();
     if (is_relisting_) return heal_list();
     if (scope_ == Scope::all) membership_.require_current_key();
     if (beginning_.is_under_way() && !beginning_.is_enrolled()) return enter(Phase::enrol);
@@ -195,6 +210,8 @@ void Session::on_control(ByteView body) {
 void Session::on_page(ByteView body) {
   wire::LogPage page = wire::decode_log_page(body);
   // A device may have entered since the list was fetched: its batches need the newer list.
+  relay_log_ = page.log_id;
+  if (!fits(page)) return heal_log(page);
   if (page.control_head != membership_.control().head()) {
     if (refreshed_ >= kListRefreshes) {
       throw Error(
@@ -206,7 +223,7 @@ void Session::on_page(ByteView body) {
     is_relisting_ = membership_.control().holds(page.control_head);
     return look_again();
   }
-  if (!fits(page)) return heal_log(page);
+  membership_.check_revocations(0);
   if (page.head < promised_) {
     throw Error(ErrorCode::protocol, "the relay does not hold what it said that it had stored");
   }
@@ -227,7 +244,7 @@ void Session::on_push(ByteView body) {
   if (answer.items.size() != sent_.size()) {
     throw Error(ErrorCode::protocol, "the relay's answer to a push does not fit it");
   }
-  if (answer.log_id != membership_.log()->log_id) return enter(Phase::pull);  // it began anew
+  if (answer.log_id != membership_.log()->log_id) return look_at_new_log();
   std::uint64_t before = membership_.log()->position;
   inbox_.take_confirmed(answer, sent_, counts_);
   std::uint64_t confirmed = membership_.log()->position - before;
@@ -239,9 +256,14 @@ void Session::on_push(ByteView body) {
     case PushStatus::duplicate: return pull_to(answer.head);
     case PushStatus::epoch_stale: return on_stale(sent_[confirmed]);
     case PushStatus::device_fork:
-      throw MustBeginAgain{"this store was a copy of '" +
-                           membership_.device_name(engine_.identity().id).name +
-                           "', which went on elsewhere"};
+      // The log shows whose changes those are; a copy finds them there.
+      if (looked_for_others_) {
+        throw Error(ErrorCode::protocol,
+                    "the relay says that it holds other changes of this device, and does not show "
+                    "them: nothing was sent");
+      }
+      looked_for_others_ = true;
+      return enter(Phase::pull);
     case PushStatus::refused:
       throw Error(ErrorCode::refused, "the relay refuses a batch of this device");
   }

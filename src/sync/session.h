@@ -55,6 +55,8 @@ class Session {
   void on_control(ByteView body);
   void on_page(ByteView body);
   void on_push(ByteView body);
+  void look_at_new_log();
+  void prepare_login();
   void pull_to(std::uint64_t head);
   // What the relay has lost: see healing.cc.
   void heal_list();
@@ -95,6 +97,10 @@ class Session {
   std::uint64_t relist_at_ = 0;  // the record to be given back
   bool is_relisting_ = false;    // the relay's list turned out to be shorter
   int rewinds_ = 0;
+  int beginnings_ = 0;
+  bool told_loss_ = false;          // the relay knows that its list is short
+  std::uint64_t relisted_ = 0;      // records given back
+  bool looked_for_others_ = false;  // other changes of this device, that the relay speaks of
   std::int64_t wait_ms_ = 0;
   int attempts_ = 0;      // at the request in hand
   bool renewed_ = false;  // the session expired once already

@@ -13,48 +13,6 @@ constexpr const char* kCanary = "canary-in-the-vault";
 
 }  // namespace
 
-// The one time, as a device's clock shows it.
-class Simulation::Clock : public base::Clock {
- public:
-  explicit Clock(std::shared_ptr<base::FakeClock> real) : real_(std::move(real)) {}
-  std::int64_t now_ms() override { return real_->now_ms() + skew_ms; }
-  std::int64_t monotonic_ms() override { return real_->monotonic_ms(); }
-  void sleep_ms(std::int64_t ms) override { real_->sleep_ms(ms); }
-  std::int64_t skew_ms = 0;
-
- private:
-  std::shared_ptr<base::FakeClock> real_;
-};
-
-struct Simulation::Device {
-  Device(Simulation& simulation, std::uint64_t seed)
-      : world(seed), clock(std::make_shared<Clock>(simulation.clock_)) {
-    world.environment.clock = clock;
-    world.environment.network = std::make_shared<base::FakeNetwork>(
-        [&simulation](const base::HttpRequest& request) { return simulation.ask_relay(request); });
-  }
-  void open() {
-    session.reset();
-    sync.reset();
-    store.reset();
-    store.emplace(world.open());
-    sync.emplace(*store);
-  }
-  store::Engine& engine() { return store->engine(); }
-  Vault vault() { return Vault(*store); }
-
-  store::FakeWorld world;
-  std::shared_ptr<Clock> clock;
-  std::optional<EncryptedLocalStore> store;
-  std::optional<IncrementalSync> sync;
-  std::optional<Session> session;
-  std::uint64_t session_number = 0;
-  bool is_cut_off = false;
-  std::vector<std::string> own;  // what it wrote for itself alone, in order
-  std::shared_ptr<base::MemoryFiles> copy;
-  std::size_t own_in_copy = 0;
-};
-
 Simulation::Simulation(std::uint64_t seed)
     : rng_(seed), seed_(seed), clock_(std::make_shared<base::FakeClock>()), relay_(clock_) {
   relay_loses_ = seed % 2 == 1;
@@ -422,6 +380,7 @@ void Simulation::heal() {
     device->clock->skew_ms = 0;
     crash(*device);
   }
+  if (list_is_short_) relay_.service.begin_all_anew();  // its operator says so
   for (int round = 0; round < kHealingRounds && failure_.empty(); ++round) {
     clock_->advance_ms(2 * 60'000);
     bool all = true;
