@@ -360,7 +360,8 @@ void Simulation::relay_fails() {
 void Simulation::check_causality(Device& device) {
   for (const std::string& id : device.store->list()) {
     if (!id.starts_with("own")) continue;
-    for (const nlohmann::json& known : device.store->retrieve(id)->at("knows")) {
+    nlohmann::json document = device.store->retrieve(id).value();
+    for (const nlohmann::json& known : document.at("knows")) {
       const Written& before = written_[known.get<std::string>()];
       if (before.is_deleted || device.store->retrieve(before.id)) continue;
       fail("a device shows " + id + " and not " + before.id + ", on which it was built");
