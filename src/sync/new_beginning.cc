@@ -224,6 +224,7 @@ void NewBeginning::finish(Inbox& inbox, InboxCounts& counts) {
     replay(at, membership_.log()->position, inbox, counts);
     // In the order of their times: a device's clock does not go back.
     std::vector<std::pair<model::Hlc, std::pair<std::string, std::string>>> order;
+    order.reserve(unsent.records.size());
     for (const auto& [name, record] : unsent.records) order.emplace_back(record.hlc, name);
     std::sort(order.begin(), order.end());
     for (const auto& [hlc, name] : order) {
