@@ -30,6 +30,7 @@ class Simulation {
   // One write that a store said it has kept: a record of its own, which nobody else touches.
   struct Written {
     std::string id;
+    Device* by = nullptr;
     std::vector<std::string> knows;  // what its writer saw then
     bool is_deleted = false;         // by its own writer
     bool may_be_lost = false;        // with the disk it was on, before anybody had it
@@ -127,6 +128,7 @@ struct Simulation::Device {
   std::optional<Session> session;
   std::uint64_t session_number = 0;
   bool is_cut_off = false;
+  bool was_revoked = false;
   std::vector<std::string> own;  // what it wrote for itself alone, in order
   std::shared_ptr<base::MemoryFiles> copy;
   std::size_t own_in_copy = 0;
