@@ -191,16 +191,19 @@ TEST(Healing, AForkThatIsOnlyClaimedChangesNothing) {
   TestVault vault(2);
   vault.settle();
   vault[0].store->store("a", {{"n", 1}});
+  Bytes before_push = vault.relay.backup();
+  LogPosition log = Membership(vault[0].store->engine()).log().value();
   vault.relay.after = [&](const base::HttpRequest& request, base::HttpResponse& response) {
     if (!request.url.ends_with("/batches")) return;
-    wire::PushAnswer answer = wire::decode_push_answer(response.body);
-    answer.head = 0;
-    answer.items[0] = {wire::PushStatus::device_fork, 0};
-    response.body = wire::encode(answer);
+    vault.relay.put_back(before_push, false);  // it keeps nothing of it
+    wire::PushAnswer answer{
+        log.log_id, log.position, log.chain, {{wire::PushStatus::device_fork, 0}}};
+    response = {200, wire::encode(answer), 0, ""};
   };
-  vault.relay.before = [&](const base::HttpRequest&) { return false; };
   base::Id16 before = id_of(vault[0]);
   SyncResult result = vault[0].sync->sync();
+  EXPECT_EQ(result.error, ErrorCode::protocol);
+  EXPECT_NE(result.message.find("does not show them"), std::string::npos) << result.message;
   vault.relay.after = nullptr;
   vault.settle();
   EXPECT_EQ(id_of(vault[0]), before);
