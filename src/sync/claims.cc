@@ -18,6 +18,14 @@ Claim row_of(const Statement& query) {
           base::Reader(query.blob(2), "a hash").array<16>()};
 }
 
+void insert(store::Engine& engine, const char* sql, const Claim& claim) {
+  Statement(engine.database().connection().prepare(sql))
+      .bind(ByteView(claim.device))
+      .bind(claim.sequence)
+      .bind(ByteView(claim.hash))
+      .run();
+}
+
 }  // namespace
 
 Claim Claims::of(const model::ChangeSet& change) {
@@ -58,12 +66,7 @@ void Claims::note(const OpenedBatch& batch, const Membership& membership) {
           "a copy of this store has sent changes of its own that this one was "
           "about to send"};
     }
-    Statement(
-        engine_.database().connection().prepare("INSERT OR REPLACE INTO claim VALUES(?, ?, ?, 1)"))
-        .bind(ByteView(claim.device))
-        .bind(claim.sequence)
-        .bind(ByteView(claim.hash))
-        .run();
+    insert(engine_, "INSERT OR REPLACE INTO claim VALUES(?, ?, ?, 1)", claim);
   }
 }
 
@@ -82,13 +85,7 @@ void Claims::mark_sent() {
 
 void Claims::add(const std::vector<model::ChangeSet>& changes, std::uint64_t upto) {
   for (const model::ChangeSet& change : changes) {
-    Claim claim = of(change);
-    Statement(
-        engine_.database().connection().prepare("INSERT OR IGNORE INTO claim VALUES(?, ?, ?, 0)"))
-        .bind(ByteView(claim.device))
-        .bind(claim.sequence)
-        .bind(ByteView(claim.hash))
-        .run();
+    insert(engine_, "INSERT OR IGNORE INTO claim VALUES(?, ?, ?, 0)", of(change));
   }
   base::Writer out;
   out.u64(upto);

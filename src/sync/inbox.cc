@@ -297,39 +297,43 @@ void Inbox::advance(const base::Id16& device, ByteView batch, const Told& told) 
   }
 }
 
+// Right behind this device's place; else somebody else's batch came in between, and a pull will
+// bring both.
+bool Inbox::is_stored_next(const wire::PushAnswer::Item& item) const {
+  using wire::PushStatus;
+  bool stored = item.status == PushStatus::ok || item.status == PushStatus::duplicate;
+  return stored && item.position == membership_.log()->position + 1;
+}
+
+void Inbox::check_head(const wire::PushAnswer& answer) const {
+  const LogPosition& log = *membership_.log();
+  if (log.position == answer.head && log.chain != answer.chain) misfit("its chain is another");
+}
+
 void Inbox::take_confirmed(const wire::PushAnswer& answer, const std::vector<OutboxBatch>& sent,
                            InboxCounts& counts) {
   store::Engine::Transaction transaction(engine_);
   for (std::size_t i = 0; i < sent.size(); ++i) {
-    using wire::PushStatus;
-    const wire::PushAnswer::Item& item = answer.items[i];
-    bool stored = item.status == PushStatus::ok || item.status == PushStatus::duplicate;
-    // Somebody else's batch came in between: a pull will bring both.
-    if (!stored || item.position != membership_.log()->position + 1) break;
+    if (!is_stored_next(answer.items[i])) break;
     counts.confirmed += sent[i].last - sent[i].first + 1;
     outbox_.confirm(sent[i].batch);
     advance(
         engine_.identity().id, sent[i].body,
         {sent[i].last < sent[i].first ? 0 : sent[i].last, sent[i].acknowledged, "", false, false});
   }
-  const LogPosition& log = *membership_.log();
-  if (log.position == answer.head && log.chain != answer.chain) misfit("its chain is another");
+  check_head(answer);
   transaction.commit();
 }
 
 void Inbox::take_restored(const wire::PushAnswer& answer, const std::vector<LostBatch>& sent) {
   store::Engine::Transaction transaction(engine_);
   for (std::size_t i = 0; i < sent.size(); ++i) {
-    using wire::PushStatus;
-    const wire::PushAnswer::Item& item = answer.items[i];
-    bool stored = item.status == PushStatus::ok || item.status == PushStatus::duplicate;
-    if (!stored || item.position != membership_.log()->position + 1) break;
+    if (!is_stored_next(answer.items[i])) break;
     LostBatches(engine_).forget(wire::leaf_of(sent[i].body));
     advance(sent[i].device, sent[i].body,
             {sent[i].last, 0, sent[i].held_for, false, only_keeping_});
   }
-  const LogPosition& log = *membership_.log();
-  if (log.position == answer.head && log.chain != answer.chain) misfit("its chain is another");
+  check_head(answer);
   transaction.commit();
 }
 

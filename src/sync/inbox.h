@@ -60,6 +60,8 @@ class Inbox {
     bool is_kept = false;     // it was not applied, and is to be when this store begins again
   };
   static int held_value(const Told& told);  // as the table has it
+  bool is_stored_next(const wire::PushAnswer::Item& item) const;
+  void check_head(const wire::PushAnswer& answer) const;
   void keep_loose(ByteView batch);
   Told keep_only(const wire::BatchHeader& header, ByteView batch);
   Told take_own(const wire::BatchHeader& header, ByteView batch, InboxCounts& counts);
