@@ -7,6 +7,7 @@
 
 #include "cli/command.h"
 #include "holdfast/conflict_resolver.h"
+#include "holdfast/incremental_sync.h"
 
 namespace holdfast::cli {
 namespace {
@@ -108,6 +109,11 @@ int doctor(const Context& context) {
     find("clock", "records of " + name +
                       " were written in the future: check this device's clock, and the others'");
   }
+  for (const BatchProblem& problem : IncrementalSync(*store).problems()) {
+    find(batch_problem_name(problem.kind),
+         fmt::format("batch {} of the vault's log, by '{}': {}", problem.position, problem.device,
+                     problem.reason));
+  }
   std::size_t keys = store->key_slots().size();
   if (keys == 1) {
     find("one_key",
@@ -146,7 +152,9 @@ void add_query_commands(CLI::App& app, Context& context) {
       [&context, args] { context.run = [&context, args] { return index(context, *args); }; });
 
   command = app.add_subcommand("doctor", "check the store whole: what is wrong, and what to do");
-  command->footer("Example:\n  holdfast doctor --db notes.hf\n\nExit code 1 where something is.");
+  command->footer(
+      "Example:\n  holdfast doctor --db notes.hf\n\nExit code 1 where something is; having "
+      "one key only is told, and is none.");
   command->callback([&context] { context.run = [&context] { return doctor(context); }; });
 }
 

@@ -1,12 +1,15 @@
 // relay, sync, status.
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
+#include <thread>
 
 #include "cli/command.h"
 #include "holdfast/conflict_resolver.h"
-#include "holdfast/incremental_sync.h"
+#include "holdfast/sync_engine.h"
 #include "holdfast/vault.h"
 
 namespace holdfast::cli {
@@ -35,13 +38,22 @@ int exit_of(const SyncResult& result) {
   }
 }
 
-int sync(const Context& context) {
+int sync(const Context& context, bool trusts_relay_time) {
   auto store = open_store(context);
   IncrementalSync syncing(*store);
+  if (trusts_relay_time) syncing.trust_relay_time();
   SyncResult result;
   {
-    ProgressLine line(context, "syncing: batch");
-    result = syncing.sync([&](const SyncProgress& at) { line.update(at.items, at.total); });
+    ProgressLine line(context, "");
+    result = syncing.sync([&](const SyncProgress& at) {
+      std::string left;
+      if (at.remaining_ms && *at.remaining_ms >= 1000) {
+        left = fmt::format(", about {} s left", *at.remaining_ms / 1000);
+      }
+      line.update(
+          fmt::format("{} ({} KiB so far{}):", sync_phase_name(at.phase), at.bytes / 1024, left),
+          at.items, at.total);
+    });
   }
   for (const std::string& reason : result.rejected)
     note(context, "not taken: " + printable(reason));
@@ -73,6 +85,50 @@ int sync(const Context& context) {
     }
   }
   return exit_of(result);
+}
+
+// Until it is interrupted.
+int watch(const Context& context) {
+  auto store = open_store(context);
+  SyncEngine engine(*store);
+  SyncState shown = SyncState::syncing;
+  engine.subscribe([&](const SyncEvent& event) {
+    using Kind = SyncEvent::Kind;
+    if (event.kind == Kind::warning) note(context, printable(event.warning));
+    if (event.kind != Kind::state || event.state.state == SyncState::syncing) return;
+    const SyncMetadata& at = event.state;
+    if (context.json) {
+      print_line(json_text(json{{"state", sync_state_name(at.state)},
+                                {"last_sync_timestamp", at.last_sync_timestamp},
+                                {"items_synced", at.items_synced},
+                                {"error_message", at.error_message}}));
+    } else if (at.state != shown || !at.error_message.empty()) {
+      print_line(fmt::format("{}{}{}", sync_state_name(at.state),
+                             at.error_message.empty() ? "" : ": ", printable(at.error_message)));
+    }
+    shown = at.state;
+    std::fflush(stdout);
+  });
+  // One thread waits for the signals that end it, so that no handler has to.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::thread waiter([&] {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    engine.stop();
+  });
+  try {
+    engine.run();
+  } catch (...) {
+    ::kill(::getpid(), SIGTERM);  // the waiter takes it, and ends
+    waiter.join();
+    throw;
+  }
+  waiter.join();
+  return kDone;
 }
 
 int status(const Context& context) {
@@ -122,6 +178,8 @@ int status(const Context& context) {
 
 struct Arguments {
   std::string url;
+  bool watch = false;
+  bool trusts_relay_time = false;
 };
 
 }  // namespace
@@ -138,8 +196,14 @@ void add_sync_commands(CLI::App& app, Context& context) {
   on(command, [&context, args] { return use_relay(context, args->url); });
 
   command = app.add_subcommand("sync", "receive and send what changed");
-  command->footer("Example:\n  holdfast sync --db notes.hf");
-  on(command, [&context] { return sync(context); });
+  command->add_flag("--watch", args->watch,
+                    "go on until interrupted: send edits soon, take what others send at once");
+  command->add_flag("--trust-relay-time", args->trusts_relay_time,
+                    "this device's clock is wrong by more than a day, and the relay's is right");
+  command->footer("Example:\n  holdfast sync --db notes.hf\n  holdfast sync --watch --db notes.hf");
+  on(command, [&context, args] {
+    return args->watch ? watch(context) : sync(context, args->trusts_relay_time);
+  });
 
   command =
       app.add_subcommand("status", "the state of sync; exit code 3 where conflicts are pending");

@@ -12,6 +12,9 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   refuses_only_by_error([&] { require(encode(decode_session_request(input)) == input); });
   refuses_only_by_error([&] { require(encode(decode_session_answer(input)) == input); });
   refuses_only_by_error([&] { require(encode(decode_control_post(input)) == input); });
+  refuses_only_by_error([&] { require(encode(decode_checkpoint(input)) == input); });
+  refuses_only_by_error([&] { require(encode(decode_stub_page(input)) == input); });
+  refuses_only_by_error([&] { require(encode(decode_stub_restore(input)) == input); });
   refuses_only_by_error([&] { require(encode_list(decode_list(input)) == input); });
   refuses_only_by_error([&] {
     Bytes head = encode(decode_batch_header(input));

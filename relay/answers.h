@@ -9,10 +9,12 @@
 
 namespace holdfast::relay {
 
-inline Response answer(Bytes body) { return {200, std::move(body)}; }
+inline Response answer(Bytes body) { return {.status = 200, .body = std::move(body)}; }
 
 inline Response say(int status, std::string_view text) {
-  return {status, base::to_bytes(base::view(text)), "text/plain; charset=utf-8"};
+  return {.status = status,
+          .body = base::to_bytes(base::view(text)),
+          .content_type = "text/plain; charset=utf-8"};
 }
 
 constexpr const char* kReserved = "a device is being revoked: try again a little later";

@@ -3,10 +3,12 @@
 #include <algorithm>
 
 #include "relay/answers.h"
+#include "src/base/planted.h"
 
 namespace holdfast::relay {
 namespace {
 
+constexpr std::uint64_t kMaxWaitMs = 55'000;
 constexpr std::int64_t kRestartMs = 60'000;             // a log begins anew this often at most
 constexpr std::int64_t kHealMs = 7 * 24 * 3'600'000LL;  // how long its vault may be healed then
 
@@ -24,7 +26,10 @@ Response Service::push(const Session& session, const std::string& query, ByteVie
     for (const Bytes& batch : batches) {
       out.items.push_back(push_one(session.vault, vault, state, device, restores, batch));
     }
-    storage_.put_vault(session.vault, vault);
+    retain(session.vault, vault);
+    if (!base::planted(base::Plant::relay_answers_before_it_stores)) {
+      storage_.put_vault(session.vault, vault);
+    }
     out.log_id = vault.log_id;
     out.head = vault.head;
     out.chain = vault.chain;
@@ -44,6 +49,7 @@ wire::PushAnswer::Item Service::push_one(const Hash32& vault_id, Vault& vault,
     return {PushStatus::refused, 0};
   }
   const wire::EnrolledDevice* author = state.device(header.device);
+  if (restores && header.epoch > state.epoch()) return {PushStatus::refused, 0};  // no key is that
   if (header.vault != vault_id || !author || (!restores && header.device != device)) {
     return {PushStatus::refused, 0};
   }
@@ -57,11 +63,16 @@ wire::PushAnswer::Item Service::push_one(const Hash32& vault_id, Vault& vault,
       author->revoked && (!author->revoked->last_leaf || last == *author->revoked->last_leaf);
   if (is_out || !wire::is_signed(batch, vault_id, author->sign)) return {PushStatus::refused, 0};
   if (!restores && header.epoch != state.epoch()) return {PushStatus::epoch_stale, 0};
-  if (header.previous != last) return {PushStatus::device_fork, 0};
+  bool follows =
+      header.previous == last || base::planted(base::Plant::relay_takes_any_previous_leaf);
+  if (!follows) return {PushStatus::device_fork, 0};
   ++vault.head;
   vault.chain = wire::chain_next(vault.chain, vault.head, leaf);
-  storage_.add_batch(vault_id, {vault.head, leaf, vault.chain}, header.batch, batch);
-  storage_.set_device_leaf(vault_id, header.device, leaf);
+  storage_.add_batch(vault_id, {vault.head, vault.chain, clock_.now_ms()},
+                     {header.batch, header.device, leaf}, batch);
+  if (!base::planted(base::Plant::relay_forgets_device_leaves)) {
+    storage_.set_device_leaf(vault_id, header.device, leaf);
+  }
   return {PushStatus::ok, vault.head};
 }
 
@@ -77,12 +88,24 @@ Response Service::log(const Session& session, const std::string& query) {
   page.log_id = vault.log_id;
   page.head = vault.head;
   page.chain = vault.chain;
+  if (base::planted(base::Plant::relay_withholds_the_newest) && page.head > 0) {
+    page.chain = chain_at(--page.head);
+  }
   page.control_head = vault.control_head;
   page.start_chain = chain_at(after);
   std::size_t room = std::min<std::uint64_t>(bytes, wire::kMaxResponse - wire::kMaxBatch - 1024);
+  page.floor = vault.floor;
+  const Heads& heads = checkpoint_heads(session.vault);
+  page.checkpoint = heads.counted;
+  page.proposed = heads.proposed;
   if (room > 0) page.batches = storage_.batches(session.vault, after, room);
   page.end_chain = chain_at(after + page.batches.size());
-  return answer(wire::encode(page));
+  Response out = answer(wire::encode(page));
+  std::uint64_t wait = query_number(query, "wait", 0);
+  if (wait > 0 && after == vault.head) {
+    out.wait = {session.vault, static_cast<std::int64_t>(std::min(wait, kMaxWaitMs))};
+  }
+  return out;
 }
 
 // A device knows more of this log than is here, or a log that came after it. It begins anew, under

@@ -25,6 +25,7 @@ struct Options {
   std::vector<std::string> origins;
   bool quiet = false;
   bool restored = false;
+  std::int64_t retention_days = 90;
 };
 
 relay::ServerOptions parse_listen(const std::string& text) {
@@ -81,6 +82,7 @@ int run(const Options& options) {
   }
   relay::Service service(storage, *environment.clock, *environment.random, origins);
 
+  service.set_retention(options.retention_days * 24 * 3'600'000);
   if (options.restored) {
     service.begin_all_anew();
     spdlog::info("every log has begun anew: devices bring back what this backup lacks");
@@ -131,6 +133,10 @@ int main(int argc, char** argv) {
       "URL by which devices reach this relay, where that is not its own address (a proxy)");
   app.add_flag("--restored", options.restored,
                "the data was put back from a backup: have devices bring back what it lacks");
+  app.add_option("--retention-days", options.retention_days,
+                 "how long batches are kept that a verified checkpoint stands for")
+      ->check(CLI::Range(1, 36500))
+      ->capture_default_str();
   app.add_flag("--quiet", options.quiet, "log warnings and errors only");
   try {
     app.parse(argc, argv);

@@ -92,9 +92,14 @@ struct Server::Impl {
                                 asio::redirect_error(asio::use_awaitable, error));
       if (error) break;
       auto& request = parser.get();
-      Response response =
-          service.handle({std::string(request.method_string()), std::string(request.target()),
-                          token_of(request), std::move(request.body())});
+      Request asked{std::string(request.method_string()), std::string(request.target()),
+                    token_of(request), std::move(request.body())};
+      Response response = service.handle(asked);
+      if (response.changed) wake(*response.changed);
+      if (response.wait) {
+        co_await wait(*response.wait);
+        response = service.handle(asked);
+      }
       spdlog::debug("{} {} -> {}, {} bytes", std::string(request.method_string()),
                     request.target().size(), response.status, response.body.size());
       http::response<http::vector_body<std::uint8_t>> out;
@@ -113,7 +118,21 @@ struct Server::Impl {
     stream.socket().shutdown(tcp::socket::shutdown_both, error);
   }
 
+  // Until the vault changes, or so long.
+  asio::awaitable<void> wait(Response::Wait until) {
+    beast::error_code error;
+    asio::steady_timer timer(context, std::chrono::milliseconds(until.ms));
+    auto place = watchers.emplace(until.vault, &timer);
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
+    watchers.erase(place);
+  }
+  void wake(const Hash32& vault) {
+    auto [first, last] = watchers.equal_range(vault);
+    for (auto it = first; it != last; ++it) it->second->cancel();
+  }
+
   ServerOptions options;
+  std::multimap<Hash32, asio::steady_timer*> watchers;
   asio::io_context context{1};
   tcp::acceptor acceptor;
   std::size_t connections = 0;

@@ -81,14 +81,30 @@ Response Service::route(const Request& request) {
   if (!session || session->vault != *vault) return say(401, "sign in first");
   Role role = role_of(*vault, session->signer);
   if (role == Role::nobody) return say(403, "this device is not in the vault");
-  if (call == "control" && get) return control(*session, query);
+  Response response = vault_call(*session, role, call, request, query);
+  if (post && response.status == 200) response.changed = *vault;
+  return response;
+}
+
+Response Service::vault_call(const Session& session, Role role, const std::string& call,
+                             const Request& request, const std::string& query) {
+  bool post = request.method == "POST";
+  bool get = request.method == "GET";
+  if (call == "control" && get) return control(session, query);
   if (role == Role::former) return say(403, "this device was taken out of the vault");
-  if (call == "control" && post) return post_control(*session, role, request.body);
+  if (call == "control" && post) return post_control(session, role, request.body);
   if (role == Role::ticket) return say(403, "a ticket enrols a device and nothing else");
-  if (call == "log" && get) return log(*session, query);
+  if (call == "log" && get) return log(session, query);
+  if (call == "stubs" && get) return stubs(session, query);
+  if (call == "checkpoint" && get) return get_checkpoint(session, query);
   if (role == Role::recovery) return say(403, "a recovery key recovers the vault and nothing else");
-  if (call == "batches" && post) return push(*session, query, request.body);
-  if (call == "restart" && post) return restart(*session, request.body);
+  if (call == "batches" && post) return push(session, query, request.body);
+  if (call == "restart" && post) return restart(session, request.body);
+  if (call == "stubs" && post) return restore_stubs(session, request.body);
+  if (call == "checkpoint" && post) return propose(session, request.body);
+  if (call == "checkpoint/verify" && post) return verify(session, request.body);
+  if (call == "blobs/missing" && post) return missing_blobs(session, request.body);
+  if (call.starts_with("blobs/")) return blob(session, request, std::string(call.substr(6)));
   return say(404, "no such path");
 }
 
@@ -187,6 +203,7 @@ Response Service::open_session(ByteView body) {
   wire::SessionAnswer out;
   out.token = base::to_base64url(with_mac(token.take()));
   out.lifetime_ms = kSessionMs;
+  out.now_ms = now;
   return answer(wire::encode(out));
 }
 

@@ -20,6 +20,14 @@ struct Response {
   int status = 200;
   Bytes body;
   std::string content_type = "application/octet-stream";
+  // For whoever can wait: this is the answer if nothing changes in that vault for so long; if
+  // something does, it is to be asked for again.
+  struct Wait {
+    Hash32 vault{};
+    std::int64_t ms = 0;
+  };
+  std::optional<Wait> wait = std::nullopt;
+  std::optional<Hash32> changed = std::nullopt;  // a vault about which others may want to know
 };
 
 // One thread at a time.
@@ -28,6 +36,9 @@ class Service {
   // `origins` are the URLs ("https://relay.example") under which devices may sign in.
   Service(Storage& storage, base::Clock& clock, base::Random& random,
           std::vector<std::string> origins);
+
+  // How long batches are kept that a verified checkpoint stands for; 90 days unless it is set.
+  void set_retention(std::int64_t ms) { retention_ms_ = ms; }
 
   // How large a request's body may be, by what its header says: strangers get little.
   std::size_t body_limit(const std::string& target, const std::string& token) const;
@@ -56,11 +67,28 @@ class Service {
   };
 
   Response route(const Request& request);
+  Response vault_call(const Session& session, Role role, const std::string& call,
+                      const Request& request, const std::string& query);
   Response create_vault(ByteView body);
   Response challenge();
   Response open_session(ByteView body);
   Response push(const Session& session, const std::string& query, ByteView body);
   Response log(const Session& session, const std::string& query);
+  // checkpoint_calls.cc
+  Response stubs(const Session& session, const std::string& query);
+  Response restore_stubs(const Session& session, ByteView body);
+  Response get_checkpoint(const Session& session, const std::string& query);
+  Response propose(const Session& session, ByteView body);
+  Response verify(const Session& session, ByteView body);
+  Response blob(const Session& session, const Request& request, const std::string& hash);
+  Response missing_blobs(const Session& session, ByteView body);
+  void accept(const Hash32& vault_id, Vault& vault, const wire::Checkpoint& checkpoint);
+  void retain(const Hash32& vault_id, Vault& vault);
+  std::optional<wire::Checkpoint> counted(const Hash32& vault_id);
+  struct Heads;
+  const Heads& checkpoint_heads(const Hash32& vault_id);
+  void put_checkpoint(const Hash32& vault_id, Storage::Checkpoint which, ByteView bytes);
+  bool has_chunks(const Hash32& vault_id, const wire::Checkpoint& checkpoint);
   Response restart(const Session& session, ByteView body);
   Response control(const Session& session, const std::string& query);
   Response restore_control(const Hash32& vault_id, const std::string& query, ByteView body);
@@ -101,7 +129,16 @@ class Service {
   std::map<Hash32, std::int64_t> restarts_;  // when each log began anew last
   std::map<Hash32, std::int64_t> healing_;   // since when each vault is given back what was lost
   std::optional<std::int64_t> all_anew_ms_;  // when all of them did
+  std::int64_t retention_ms_ = 90 * 24 * 3'600'000LL;
+  std::map<Hash32, std::int64_t> retained_;      // when each log was last looked through
   std::map<Hash32, wire::ControlState> states_;  // a cache of what the control logs say
+  // What pages say of the checkpoints, with a device list of so many records.
+  struct Heads {
+    std::uint64_t records = 0;
+    wire::CheckpointHead counted;
+    wire::CheckpointHead proposed;
+  };
+  std::map<Hash32, Heads> heads_;
 };
 
 }  // namespace holdfast::relay

@@ -4,6 +4,7 @@
 
 #include <functional>
 
+#include "src/wire/checkpoint.h"
 #include "src/wire/control.h"
 #include "src/wire/messages.h"
 
@@ -18,6 +19,7 @@ struct Vault {
   Hash32 chain{};
   Hash32 control_head{};
   std::uint64_t control_count = 0;
+  std::uint64_t floor = 0;  // up to here batches may be without their bytes
 };
 
 // One thread at a time. Throws Error(io) where something cannot be made durable: then nothing of
@@ -38,14 +40,22 @@ class Storage {
                                                                       const Id16& batch) = 0;
   struct Place {
     std::uint64_t position = 0;
-    Hash32 leaf{};
     Hash32 chain{};
+    std::int64_t now_ms = 0;
   };
-  virtual void add_batch(const Hash32& vault, const Place& place, const Id16& batch,
+  // Without its bytes where `body` is empty.
+  virtual void add_batch(const Hash32& vault, const Place& place, const wire::Stub& stub,
                          ByteView body) = 0;
+  // Lets go of the bytes of batches up to `upto`, as far as they came before `before_ms`. Returns
+  // up to where none are left; 0 where that is nowhere.
+  virtual std::uint64_t drop_bodies(const Hash32& vault, std::uint64_t upto,
+                                    std::int64_t before_ms) = 0;
+  // From `after` + 1 on, wire::kMaxStubs at most.
+  virtual std::vector<wire::Stub> stubs(const Hash32& vault, std::uint64_t after) = 0;
   // The chain over all batches again, from another start; returns it behind the last.
   virtual Hash32 rechain(const Hash32& vault, const Hash32& start) = 0;
-  // Batches from `after` + 1 on, until their sizes pass `bytes`; at least one where there is one.
+  // Batches from `after` + 1 on, until their sizes pass `bytes`, or one is without its bytes; at
+  // least one where there is one.
   virtual std::vector<Bytes> batches(const Hash32& vault, std::uint64_t after,
                                      std::size_t bytes) = 0;
   // The chain behind a batch; nothing where there is none.
@@ -58,6 +68,18 @@ class Storage {
   // When a record was added; nothing where there is none.
   virtual std::optional<std::int64_t> control_time(const Hash32& vault, std::uint64_t position) = 0;
   virtual std::vector<Bytes> control(const Hash32& vault, std::uint64_t after) = 0;
+
+  // A vault has one checkpoint that counts, and one that is proposed. Empty bytes: none.
+  enum class Checkpoint { counts, proposed };
+  virtual Bytes checkpoint(const Hash32& vault, Checkpoint which) = 0;
+  virtual void put_checkpoint(const Hash32& vault, Checkpoint which, ByteView bytes) = 0;
+  virtual std::optional<Bytes> blob(const Hash32& vault, const Hash32& hash) = 0;
+  virtual bool has_blob(const Hash32& vault, const Hash32& hash) = 0;
+  virtual void put_blob(const Hash32& vault, const Hash32& hash, ByteView body,
+                        std::int64_t now_ms) = 0;
+  // All but these, as far as they came before `before_ms`.
+  virtual void drop_blobs(const Hash32& vault, const std::set<Hash32>& kept,
+                          std::int64_t before_ms) = 0;
 
   virtual std::optional<Bytes> mail(const Id16& slot, std::int64_t now_ms) = 0;
   enum class Mail { stored, taken, full };  // stored: also where the same lies there already

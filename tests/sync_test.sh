@@ -86,6 +86,19 @@ expect 0 a sync
 expect 0 b sync
 expect 0 b get kept
 
+# What another device sends comes by itself, and a signal ends it.
+"$BIN/holdfast" sync --watch --json --db b.hf --key-file key-b >watched 2>watch-err &
+watcher=$!
+until [[ -s watched ]]; do kill -0 $watcher || fail "watch ended: $(cat watch-err)"; done
+expect 0 a put watched '{"n":1}'
+expect 0 a sync
+until (($(wc -l <watched) > 1)); do kill -0 $watcher || fail "watch ended: $(cat watch-err)"; done
+kill -TERM $watcher
+wait $watcher || fail "watch did not end well: $(cat watch-err)"
+expect 0 b get watched
+expect_out '{"n":1}'
+expect 2 a sync --watch --nonsense
+
 # No plaintext anywhere: not with the devices, not with the relay.
 search() { grep -rlaF -e canary -e laptop-name -e phone-name -e user_choice "$@"; }
 hits=$(search a.hf* b.hf* relay)

@@ -74,6 +74,9 @@ struct StoreOptions {
   std::uint32_t passphrase_memory_mib = 0;
   // How long what records said before is kept: see History. 0: not at all.
   int history_days = 30;
+  // How much the vault's log grows, at 4 KiB a batch more than its bytes, and by half of what the
+  // vault holds at least, before this device makes a checkpoint of it: see docs/protocol.md.
+  std::uint64_t checkpoint_bytes = 8 << 20;
   StoreAnchor anchor;                              // needs Durability::full
   const base::Environment* environment = nullptr;  // the world's seams; null: the real ones
 };

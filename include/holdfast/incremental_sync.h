@@ -7,6 +7,10 @@
 
 namespace holdfast {
 
+namespace sync {
+class LatestProgress;
+}
+
 // Sealed batches, as they travel: opaque to everyone outside the vault. Carry them as you like.
 using SyncPackage = std::vector<std::vector<std::uint8_t>>;
 
@@ -23,11 +27,18 @@ struct LocalChange {
 };
 
 struct SyncProgress {
-  enum class Phase { connecting, receiving, sending } phase = Phase::connecting;
-  std::uint64_t items = 0;  // batches done in this phase
-  std::uint64_t total = 0;  // batches to do, as far as known
-  std::uint64_t bytes = 0;  // of sealed batches, both ways
+  enum class Phase {
+    connecting,
+    receiving,
+    applying,  // what was received is put into the store, in one transaction
+    sending,
+  } phase = Phase::connecting;
+  std::uint64_t items = 0;  // batches, or parts of a checkpoint, done in this phase
+  std::uint64_t total = 0;  // that are to be done, as far as known
+  std::uint64_t bytes = 0;  // sent and received in this sync
+  std::optional<std::int64_t> remaining_ms;  // of this phase, going by its pace so far
 };
+const char* sync_phase_name(SyncProgress::Phase phase) noexcept;
 
 struct SyncResult {
   SyncState state = SyncState::offline;  // up_to_date, conflict, offline or error
@@ -41,6 +52,19 @@ struct SyncResult {
   std::vector<std::string> rejected;  // batches that could not be taken, and why; the rest was
   std::vector<std::string> notices;   // what the user should know, though nothing failed
 };
+
+// A batch of the vault's log that this device could not take, or that does nothing.
+struct BatchProblem {
+  enum class Kind {
+    not_taken,  // it could not be read here; it is tried again at each sync
+    is_void,    // it breaks a rule: its changes do nothing, on any device
+    ignored,    // its author was taken out of the vault before it
+  } kind = Kind::not_taken;
+  std::uint64_t position = 0;  // in the log
+  std::string device;          // the name of its author
+  std::string reason;
+};
+const char* batch_problem_name(BatchProblem::Kind kind) noexcept;
 
 struct ApplyResult {
   std::uint64_t applied = 0;          // change sets that are now in the store
@@ -62,6 +86,14 @@ class IncrementalSync {
   // (state error, with the rest taken). Throws Error: no_vault, invalid_argument (no relay chosen,
   // or inside a transaction), io and corrupt of the store.
   SyncResult sync(const std::function<void(const SyncProgress&)>& progress = nullptr);
+  // Waits at the relay, for `ms` at most, until it has something that this device does not have, or
+  // until `stopped` is set. `unknown`: a sync has to find out, as before the first one, and where
+  // the relay cannot be reached. From any thread; syncs may run meanwhile.
+  enum class News { none, some, unknown };
+  News wait_for_news(std::int64_t ms, const std::atomic<bool>* stopped = nullptr);
+  // How far a running sync() is, the last one once it is over. From any thread, for a UI that
+  // polls: while a large vault is put into the store, in one transaction, `progress` is not called.
+  SyncProgress progress() const;
   // Makes a running sync() stop soon with Error(cancelled) in its result. From any thread.
   void cancel() { cancelled_ = true; }
 
@@ -77,6 +109,14 @@ class IncrementalSync {
   // How many change sets of this device no relay has confirmed.
   std::uint64_t count_pending() const;
 
+  // A clock that is off by up to a day is put right by the relay's: edits that are not sent yet get
+  // the time that they would have had. Beyond that the user decides: this says that the relay is
+  // right, the next time that its time is another by more than that: once.
+  void trust_relay_time();
+
+  // What is wrong with the vault's log as far as it is here, in its order.
+  std::vector<BatchProblem> problems() const;
+
   SyncStateManager& states() { return states_; }
 
  private:
@@ -86,6 +126,11 @@ class IncrementalSync {
   SyncStateManager states_;
 
   std::atomic<bool> cancelled_{false};
+  std::mutex token_mutex_;
+  std::string token_;          // of the last sync's session with the relay
+  std::string token_relay_;    // and which that is
+  std::int64_t epoch_ms_ = 0;  // where the clocks put the monotonic one's zero then
+  std::shared_ptr<sync::LatestProgress> latest_;
 };
 
 }  // namespace holdfast

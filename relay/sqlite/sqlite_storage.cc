@@ -12,15 +12,22 @@ constexpr std::int64_t kMaxMail = 100'000;  // slots at once
 constexpr const char* kSchema = R"sql(
 CREATE TABLE IF NOT EXISTS vault(vault_id BLOB PRIMARY KEY, log_id BLOB NOT NULL,
   head INTEGER NOT NULL, chain BLOB NOT NULL, control_head BLOB NOT NULL,
-  control_count INTEGER NOT NULL) WITHOUT ROWID;
+  control_count INTEGER NOT NULL, floor INTEGER NOT NULL) WITHOUT ROWID;
+-- body: NULL where only the checkpoint has what it said
 CREATE TABLE IF NOT EXISTS batch(vault_id BLOB NOT NULL, position INTEGER NOT NULL,
-  batch_id BLOB NOT NULL, leaf BLOB NOT NULL, chain BLOB NOT NULL, body BLOB NOT NULL);
+  batch_id BLOB NOT NULL, device BLOB NOT NULL, leaf BLOB NOT NULL, chain BLOB NOT NULL,
+  received_ms INTEGER NOT NULL, body BLOB);
 CREATE UNIQUE INDEX IF NOT EXISTS batch_by_position ON batch(vault_id, position);
 CREATE UNIQUE INDEX IF NOT EXISTS batch_by_id ON batch(vault_id, batch_id);
 CREATE TABLE IF NOT EXISTS device(vault_id BLOB, device BLOB, leaf BLOB NOT NULL,
   PRIMARY KEY(vault_id, device)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS control(vault_id BLOB, position INTEGER, record BLOB NOT NULL,
   received_ms INTEGER NOT NULL, PRIMARY KEY(vault_id, position)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS checkpoint(vault_id BLOB, proposed INTEGER, body BLOB NOT NULL,
+  PRIMARY KEY(vault_id, proposed)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS blob(vault_id BLOB NOT NULL, hash BLOB NOT NULL,
+  received_ms INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS blob_by_hash ON blob(vault_id, hash);
 CREATE TABLE IF NOT EXISTS mailbox(slot BLOB PRIMARY KEY, body BLOB NOT NULL,
   expires_ms INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS mailbox_by_time ON mailbox(expires_ms);
@@ -46,7 +53,7 @@ SqliteStorage::SqliteStorage(const std::string& path)
 
 // Data of a version before the first release is refused, and not guessed at.
 void SqliteStorage::check_version() {
-  constexpr std::int64_t kVersion = 2;
+  constexpr std::int64_t kVersion = 3;
   auto number = [&](const char* sql) {
     Statement query(db_.prepare(sql));
     query.step();
@@ -59,7 +66,7 @@ void SqliteStorage::check_version() {
                                               std::to_string(version) +
                                               "): start that one, or give another --data");
   }
-  if (fresh) db_.execute("PRAGMA user_version = 2");
+  if (fresh) db_.execute("PRAGMA user_version = 3");
 }
 
 void SqliteStorage::transaction(const std::function<void()>& work) {
@@ -75,12 +82,16 @@ void SqliteStorage::transaction(const std::function<void()>& work) {
 
 std::optional<Vault> SqliteStorage::vault(const Hash32& id) {
   Statement query(db_.prepare(
-      "SELECT log_id, head, chain, control_head, control_count FROM vault WHERE vault_id = ?"));
+      "SELECT log_id, head, chain, control_head, control_count, floor FROM vault WHERE vault_id = "
+      "?"));
   query.bind(ByteView(id));
   if (!query.step()) return std::nullopt;
-  return Vault{array_of<16>(query.blob(0)), static_cast<std::uint64_t>(query.integer(1)),
-               array_of<32>(query.blob(2)), array_of<32>(query.blob(3)),
-               static_cast<std::uint64_t>(query.integer(4))};
+  return Vault{array_of<16>(query.blob(0)),
+               static_cast<std::uint64_t>(query.integer(1)),
+               array_of<32>(query.blob(2)),
+               array_of<32>(query.blob(3)),
+               static_cast<std::uint64_t>(query.integer(4)),
+               static_cast<std::uint64_t>(query.integer(5))};
 }
 
 std::vector<Hash32> SqliteStorage::vaults() {
@@ -91,16 +102,17 @@ std::vector<Hash32> SqliteStorage::vaults() {
 }
 
 void SqliteStorage::put_vault(const Hash32& id, const Vault& vault) {
-  Statement(db_.prepare("INSERT INTO vault VALUES(?, ?, ?, ?, ?, ?) ON CONFLICT(vault_id) DO "
+  Statement(db_.prepare("INSERT INTO vault VALUES(?, ?, ?, ?, ?, ?, ?) ON CONFLICT(vault_id) DO "
                         "UPDATE SET log_id = excluded.log_id, head = excluded.head, chain = "
                         "excluded.chain, control_head = excluded.control_head, control_count = "
-                        "excluded.control_count"))
+                        "excluded.control_count, floor = excluded.floor"))
       .bind(ByteView(id))
       .bind(ByteView(vault.log_id))
       .bind(vault.head)
       .bind(ByteView(vault.chain))
       .bind(ByteView(vault.control_head))
       .bind(vault.control_count)
+      .bind(vault.floor)
       .run();
 }
 
@@ -113,16 +125,111 @@ std::optional<std::pair<std::uint64_t, Hash32>> SqliteStorage::batch_place(const
   return std::pair(static_cast<std::uint64_t>(query.integer(0)), array_of<32>(query.blob(1)));
 }
 
-void SqliteStorage::add_batch(const Hash32& vault, const Place& place, const Id16& batch,
+void SqliteStorage::add_batch(const Hash32& vault, const Place& place, const wire::Stub& stub,
                               ByteView body) {
-  Statement(db_.prepare("INSERT INTO batch VALUES(?, ?, ?, ?, ?, ?)"))
+  Statement insert(db_.prepare("INSERT INTO batch VALUES(?, ?, ?, ?, ?, ?, ?, ?)"));
+  insert.bind(ByteView(vault)).bind(place.position).bind(ByteView(stub.batch));
+  insert.bind(ByteView(stub.device)).bind(ByteView(stub.leaf)).bind(ByteView(place.chain));
+  insert.bind(place.now_ms);
+  if (body.empty()) {
+    insert.bind(nullptr).run();
+  } else {
+    insert.bind(body).run();
+  }
+}
+
+std::uint64_t SqliteStorage::drop_bodies(const Hash32& vault, std::uint64_t upto,
+                                         std::int64_t before_ms) {
+  std::uint64_t last = 0;
+  {
+    Statement query(
+        db_.prepare("SELECT coalesce(max(position), 0) FROM batch WHERE vault_id = ? AND position "
+                    "<= ? AND received_ms < ?"));
+    query.bind(ByteView(vault)).bind(upto).bind(before_ms);
+    query.step();
+    last = static_cast<std::uint64_t>(query.integer(0));
+  }
+  Statement(db_.prepare("UPDATE batch SET body = NULL WHERE vault_id = ? AND position <= ? AND "
+                        "body IS NOT NULL"))
       .bind(ByteView(vault))
-      .bind(place.position)
-      .bind(ByteView(batch))
-      .bind(ByteView(place.leaf))
-      .bind(ByteView(place.chain))
+      .bind(last)
+      .run();
+  return last;
+}
+
+std::vector<wire::Stub> SqliteStorage::stubs(const Hash32& vault, std::uint64_t after) {
+  std::vector<wire::Stub> out;
+  Statement query(
+      db_.prepare("SELECT batch_id, device, leaf FROM batch WHERE vault_id = ? AND position > ? "
+                  "ORDER BY position LIMIT ?"));
+  query.bind(ByteView(vault)).bind(after).bind(std::uint64_t{wire::kMaxStubs});
+  while (query.step()) {
+    out.push_back(
+        {array_of<16>(query.blob(0)), array_of<16>(query.blob(1)), array_of<32>(query.blob(2))});
+  }
+  return out;
+}
+
+Bytes SqliteStorage::checkpoint(const Hash32& vault, Checkpoint which) {
+  Statement query(db_.prepare("SELECT body FROM checkpoint WHERE vault_id = ? AND proposed = ?"));
+  query.bind(ByteView(vault)).bind(which == Checkpoint::proposed ? 1 : 0);
+  return query.step() ? base::to_bytes(query.blob(0)) : Bytes();
+}
+
+void SqliteStorage::put_checkpoint(const Hash32& vault, Checkpoint which, ByteView bytes) {
+  int proposed = which == Checkpoint::proposed ? 1 : 0;
+  Statement(db_.prepare("DELETE FROM checkpoint WHERE vault_id = ? AND proposed = ?"))
+      .bind(ByteView(vault))
+      .bind(proposed)
+      .run();
+  if (bytes.empty()) return;
+  Statement(db_.prepare("INSERT INTO checkpoint VALUES(?, ?, ?)"))
+      .bind(ByteView(vault))
+      .bind(proposed)
+      .bind(bytes)
+      .run();
+}
+
+std::optional<Bytes> SqliteStorage::blob(const Hash32& vault, const Hash32& hash) {
+  Statement query(db_.prepare("SELECT body FROM blob WHERE vault_id = ? AND hash = ?"));
+  query.bind(ByteView(vault)).bind(ByteView(hash));
+  if (!query.step()) return std::nullopt;
+  return base::to_bytes(query.blob(0));
+}
+
+bool SqliteStorage::has_blob(const Hash32& vault, const Hash32& hash) {
+  Statement query(db_.prepare("SELECT 1 FROM blob WHERE vault_id = ? AND hash = ?"));
+  query.bind(ByteView(vault)).bind(ByteView(hash));
+  return query.step();
+}
+
+void SqliteStorage::put_blob(const Hash32& vault, const Hash32& hash, ByteView body,
+                             std::int64_t now_ms) {
+  Statement(db_.prepare("INSERT OR IGNORE INTO blob VALUES(?, ?, ?, ?)"))
+      .bind(ByteView(vault))
+      .bind(ByteView(hash))
+      .bind(now_ms)
       .bind(body)
       .run();
+}
+
+void SqliteStorage::drop_blobs(const Hash32& vault, const std::set<Hash32>& kept,
+                               std::int64_t before_ms) {
+  std::vector<Hash32> dropped;
+  {
+    Statement query(db_.prepare("SELECT hash FROM blob WHERE vault_id = ? AND received_ms < ?"));
+    query.bind(ByteView(vault)).bind(before_ms);
+    while (query.step()) {
+      auto hash = array_of<32>(query.blob(0));
+      if (!kept.count(hash)) dropped.push_back(hash);
+    }
+  }
+  for (const Hash32& hash : dropped) {
+    Statement(db_.prepare("DELETE FROM blob WHERE vault_id = ? AND hash = ?"))
+        .bind(ByteView(vault))
+        .bind(ByteView(hash))
+        .run();
+  }
 }
 
 Hash32 SqliteStorage::rechain(const Hash32& vault, const Hash32& start) {
@@ -156,7 +263,7 @@ std::vector<Bytes> SqliteStorage::batches(const Hash32& vault, std::uint64_t aft
   Statement query(
       db_.prepare("SELECT body FROM batch WHERE vault_id = ? AND position > ? ORDER BY position"));
   query.bind(ByteView(vault)).bind(after);
-  while (query.step()) {
+  while (query.step() && !query.is_null(0)) {
     ByteView body = query.blob(0);
     if (!out.empty() && total + body.size() > bytes) break;
     total += body.size();

@@ -16,8 +16,11 @@ class SqliteStorage : public Storage {
   void put_vault(const Hash32& id, const Vault& vault) override;
   std::optional<std::pair<std::uint64_t, Hash32>> batch_place(const Hash32& vault,
                                                               const Id16& batch) override;
-  void add_batch(const Hash32& vault, const Place& place, const Id16& batch,
+  void add_batch(const Hash32& vault, const Place& place, const wire::Stub& stub,
                  ByteView body) override;
+  std::uint64_t drop_bodies(const Hash32& vault, std::uint64_t upto,
+                            std::int64_t before_ms) override;
+  std::vector<wire::Stub> stubs(const Hash32& vault, std::uint64_t after) override;
   Hash32 rechain(const Hash32& vault, const Hash32& start) override;
   std::vector<Bytes> batches(const Hash32& vault, std::uint64_t after, std::size_t bytes) override;
   std::optional<Hash32> chain_at(const Hash32& vault, std::uint64_t position) override;
@@ -27,6 +30,14 @@ class SqliteStorage : public Storage {
                    std::int64_t now_ms) override;
   std::optional<std::int64_t> control_time(const Hash32& vault, std::uint64_t position) override;
   std::vector<Bytes> control(const Hash32& vault, std::uint64_t after) override;
+  Bytes checkpoint(const Hash32& vault, Checkpoint which) override;
+  void put_checkpoint(const Hash32& vault, Checkpoint which, ByteView bytes) override;
+  std::optional<Bytes> blob(const Hash32& vault, const Hash32& hash) override;
+  bool has_blob(const Hash32& vault, const Hash32& hash) override;
+  void put_blob(const Hash32& vault, const Hash32& hash, ByteView body,
+                std::int64_t now_ms) override;
+  void drop_blobs(const Hash32& vault, const std::set<Hash32>& kept,
+                  std::int64_t before_ms) override;
   std::optional<Bytes> mail(const Id16& slot, std::int64_t now_ms) override;
   Mail put_mail(const Id16& slot, ByteView body, std::int64_t now_ms,
                 std::int64_t expires_ms) override;

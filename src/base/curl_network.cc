@@ -1,4 +1,4 @@
-// The real network: one libcurl handle, so that connections are kept between requests.
+// The real network: libcurl handles, one for each request at a time, that keep their connections.
 
 #include <curl/curl.h>
 
@@ -45,68 +45,89 @@ class CurlNetwork : public Network {
   CurlNetwork() {
     static std::once_flag once;
     std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
-    handle_ = curl_easy_init();
-    if (!handle_) throw Error(ErrorCode::io, "libcurl cannot start");
   }
-  ~CurlNetwork() override { curl_easy_cleanup(handle_); }
+  ~CurlNetwork() override {
+    for (CURL* handle : idle_) curl_easy_cleanup(handle);
+  }
   CurlNetwork(const CurlNetwork&) = delete;
   CurlNetwork& operator=(const CurlNetwork&) = delete;
 
   HttpResponse perform(const HttpRequest& request) override {
+    CURL* handle = take();
+    HttpResponse response = perform(handle, request);
     std::lock_guard lock(mutex_);
+    idle_.push_back(handle);
+    return response;
+  }
+
+ private:
+  CURL* take() {
+    std::lock_guard lock(mutex_);
+    if (idle_.empty()) {
+      CURL* handle = curl_easy_init();
+      if (!handle) throw Error(ErrorCode::io, "libcurl cannot start");
+      return handle;
+    }
+    CURL* handle = idle_.back();
+    idle_.pop_back();
+    return handle;
+  }
+
+  static HttpResponse perform(CURL* handle, const HttpRequest& request) {
     HttpResponse response;
     char error[CURL_ERROR_SIZE] = "";
-    curl_easy_reset(handle_);
+    curl_easy_reset(handle);
     curl_slist* headers = curl_slist_append(nullptr, "Content-Type: application/octet-stream");
     headers = curl_slist_append(headers, "Expect:");
     if (!request.token.empty()) {
       headers = curl_slist_append(headers, ("Authorization: Bearer " + request.token).c_str());
     }
-    curl_easy_setopt(handle_, CURLOPT_URL, request.url.c_str());
-    curl_easy_setopt(handle_, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(handle_, CURLOPT_ERRORBUFFER, error);
-    curl_easy_setopt(handle_, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(handle_, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(handle_, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(handle_, CURLOPT_CONNECTTIMEOUT_MS, kConnectTimeoutMs);
-    curl_easy_setopt(handle_, CURLOPT_LOW_SPEED_LIMIT, kStallBytes);
-    if (is_loopback(request.url)) curl_easy_setopt(handle_, CURLOPT_NOPROXY, "*");
-    curl_easy_setopt(handle_, CURLOPT_TIMEOUT_MS, kWholeRequestMs);
-    curl_easy_setopt(handle_, CURLOPT_NOPROGRESS, 0L);
-    curl_easy_setopt(handle_, CURLOPT_XFERINFOFUNCTION, on_progress);
-    curl_easy_setopt(handle_, CURLOPT_XFERINFODATA,
+    curl_easy_setopt(handle, CURLOPT_URL, request.url.c_str());
+    curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, error);
+    curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(handle, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, kConnectTimeoutMs);
+    curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, kStallBytes);
+    if (is_loopback(request.url)) curl_easy_setopt(handle, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, kWholeRequestMs);
+    curl_easy_setopt(handle, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(handle, CURLOPT_XFERINFODATA,
                      const_cast<std::atomic<bool>*>(request.cancelled));
-    curl_easy_setopt(handle_, CURLOPT_LOW_SPEED_TIME, kStallSeconds);
-    curl_easy_setopt(handle_, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(handle_, CURLOPT_WRITEDATA, &response.body);
+    curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, kStallSeconds);
+    curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(handle, CURLOPT_WRITEDATA, &response.body);
     if (request.method != "GET") {
-      curl_easy_setopt(handle_, CURLOPT_POST, 1L);
-      curl_easy_setopt(handle_, CURLOPT_POSTFIELDSIZE_LARGE,
+      curl_easy_setopt(handle, CURLOPT_POST, 1L);
+      curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE,
                        static_cast<curl_off_t>(request.body.size()));
       curl_easy_setopt(
-          handle_, CURLOPT_POSTFIELDS,
+          handle, CURLOPT_POSTFIELDS,
           request.body.empty() ? "" : reinterpret_cast<const char*>(request.body.data()));
-      curl_easy_setopt(handle_, CURLOPT_CUSTOMREQUEST, request.method.c_str());
+      curl_easy_setopt(handle, CURLOPT_CUSTOMREQUEST, request.method.c_str());
     }
-    CURLcode code = curl_easy_perform(handle_);
+    CURLcode code = curl_easy_perform(handle);
     curl_slist_free_all(headers);
     if (code != CURLE_OK) {
       response.body.clear();
       response.error = error[0] ? error : curl_easy_strerror(code);
+      response.was_cut = code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR ||
+                         code == CURLE_GOT_NOTHING || code == CURLE_PARTIAL_FILE;
       return response;
     }
     long status = 0;
     curl_off_t retry_after = 0;
-    curl_easy_getinfo(handle_, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_getinfo(handle_, CURLINFO_RETRY_AFTER, &retry_after);
+    curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(handle, CURLINFO_RETRY_AFTER, &retry_after);
     response.status = static_cast<int>(status);
     response.retry_after_ms = std::clamp<std::int64_t>(retry_after, 0, 3600) * 1000;
     return response;
   }
 
- private:
   std::mutex mutex_;
-  CURL* handle_;
+  std::vector<CURL*> idle_;  // each keeps its connection
 };
 
 }  // namespace

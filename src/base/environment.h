@@ -80,6 +80,7 @@ struct HttpResponse {
   Bytes body;
   std::int64_t retry_after_ms = 0;
   std::string error;
+  bool was_cut = false;  // the peer was reached, and the connection broke
 };
 
 class Network {

@@ -94,6 +94,29 @@ TEST(Model, StoredFormGivesTheStateBack) {
   }
 }
 
+// A checkpoint brings states from other devices: what they name must be fit to be shown.
+TEST(Model, StoredFormRefusesPathsThatAreNoPointers) {
+  History history = History::random(1, 1, 1);
+  history.changes[0].ops = {put("/a", 1), put("/m/x", "s")};
+  Replica replica = deliver(history.changes, 1);
+  Table devices;
+  Json document = replica.document(always(Strategy::timestamp));
+  Json other = {{"a", 2}, {"m", {{"x", "t"}}}};  // so that the state names both fields
+  Bytes state = encode_record(replica.record, other, devices);
+  for (std::string path : {"/m/\xf2", "am/x", "/m~x"}) {
+    Bytes spoilt = state;
+    auto at = std::search(spoilt.begin(), spoilt.end(), &"/m/x"[0], &"/m/x"[4]);
+    ASSERT_NE(at, spoilt.end());
+    std::copy(path.begin(), path.end(), at);
+    try {
+      decode_record(spoilt, other, devices);
+      FAIL() << path;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::corrupt);
+    }
+  }
+}
+
 // A second, slower way to say what is live: an op's values are live unless a later change set whose
 // context covers it wrote at the same path or above.
 TEST(Model, AgreesWithANaiveReading) {

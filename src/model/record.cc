@@ -258,6 +258,27 @@ Record join(const Record& a, const VersionVector& a_seen, const Record& b,
   return out;
 }
 
+void restamp(Record& record, const DeviceId& device, const std::map<std::uint64_t, Hlc>& times) {
+  auto set = [&](const Dot& dot, Hlc& hlc) {
+    auto found = times.find(dot.sequence);
+    if (dot.device == device && found != times.end()) hlc = found->second;
+  };
+  for (Presence& presence : record.presence) {
+    if (!presence.stamp.automatic) set(presence.stamp.dot, presence.stamp.hlc);
+  }
+  for (Stamp& birth : record.births) set(birth.dot, birth.hlc);
+  for (auto& [path, entries] : record.fields) {
+    for (Entry& entry : entries) {  // what was settled by itself has the time that it picked
+      if (!entry.stamp.automatic) set(entry.stamp.dot, entry.stamp.hlc);
+    }
+  }
+  for (auto& [path, sequences] : record.sequences) {
+    for (auto& [began, sequence] : sequences) {
+      for (Slot& slot : sequence.slots) set(slot.dot, slot.hlc);
+    }
+  }
+}
+
 Bytes canonical_state(const Record& record) {
   base::Writer out;
   auto put_dot = [&](const Dot& dot) {

@@ -66,6 +66,9 @@ struct Taken {
 void apply(Record& record, const ChangeSet& change, const Op& op,
            std::vector<Taken>* taken = nullptr);
 
+// Gives what these change sets of a device wrote another time.
+void restamp(Record& record, const DeviceId& device, const std::map<std::uint64_t, Hlc>& times);
+
 // Whether it holds anything that can be forgotten once every device knows it; see purge.h.
 bool may_forget(const Record& record);
 

@@ -6,6 +6,7 @@
 
 #include "holdfast/error.h"
 #include "src/model/json.h"
+#include "src/model/path.h"
 #include "src/model/record.h"
 
 namespace holdfast::model {
@@ -130,6 +131,18 @@ void put_sequence(base::Writer& out, const SequenceState& sequence, const Json* 
   sequence.units.encode_log(out, devices);
 }
 
+std::string get_path(base::Reader& in) {
+  std::string path = in.sized_text();
+  if (!valid_pointer(path)) in.fail("a field's path breaks its rules");
+  return path;
+}
+
+std::string get_key(base::Reader& in) {  // of a list's element
+  std::string key = in.sized_text();
+  if (!valid_utf8(key)) in.fail("an element's key is not UTF-8");
+  return key;
+}
+
 SequenceState get_sequence(base::Reader& in, const Json* shown, DeviceTable& devices) {
   SequenceState sequence;
   std::uint8_t form = in.u8();
@@ -138,7 +151,7 @@ SequenceState get_sequence(base::Reader& in, const Json* shown, DeviceTable& dev
   Units content;
   if (sequence.is_list) {
     for (std::size_t n = in.count(10); n > 0; --n) {
-      std::string key = in.sized_text();
+      std::string key = get_key(in);
       Dot dot = get_dot(in, devices);
       sequence.slots.push_back({std::move(key), dot, get_hlc(in)});
     }
@@ -148,7 +161,7 @@ SequenceState get_sequence(base::Reader& in, const Json* shown, DeviceTable& dev
       content += static_cast<char32_t>(unit);
     }
     for (std::size_t n = in.count(2); n > 0; --n) {
-      std::string key = in.sized_text();
+      std::string key = get_key(in);
       sequence.first_values[key] = from_cbor(in.sized());
     }
   } else if (form == 1) {
@@ -291,7 +304,7 @@ Record decode_checked(base::Reader& in, const Json& document, DeviceTable& devic
   std::set<std::string> named;
   bool whole_shown = false;
   for (std::size_t n = in.count(2); n > 0; --n) {
-    std::string path = in.sized_text();
+    std::string path = get_path(in);
     auto leaf = leaves.find(path);
     const Json* shown = path.empty() ? &document : leaf == leaves.end() ? nullptr : leaf->second;
     named.insert(path);
@@ -314,7 +327,7 @@ Record decode_checked(base::Reader& in, const Json& document, DeviceTable& devic
     }
   }
   for (std::size_t n = form == kGeneral ? in.count(4) : 0; n > 0; --n) {
-    std::string path = in.sized_text();
+    std::string path = get_path(in);
     auto leaf = leaves.find(path);
     for (std::size_t m = in.count(3); m > 0; --m) {
       Dot began = get_dot(in, devices);

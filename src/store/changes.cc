@@ -2,6 +2,7 @@
 // devices.
 
 #include "holdfast/error.h"
+#include "src/base/planted.h"
 #include "src/model/change_codec.h"
 #include "src/store/engine.h"
 
@@ -24,7 +25,7 @@ void Engine::open_change() {
   building_.emplace();
   building_->device = identity_->id;
   building_->sequence = seen_.at(identity_->id) + 1;
-  building_->hlc = as_of_ ? *as_of_ : clock_.tick(environment_.clock->now_ms());
+  building_->hlc = as_of_ ? *as_of_ : clock_.tick(now_ms());
   building_->context = seen_;
   building_bytes_ = 0;
 }
@@ -49,6 +50,7 @@ void Engine::close_change() {
       .bind(body)
       .run();
   set_seen(change.device, change.sequence);
+  wrote_ = true;
 }
 
 void Engine::save_clock() {
@@ -66,6 +68,7 @@ void Engine::set_seen(const model::DeviceId& device, std::uint64_t sequence) {
 }
 
 void Engine::save_seen() {
+  if (base::planted(base::Plant::engine_does_not_save_what_it_has_seen)) return;
   for (const model::DeviceId& device : std::exchange(seen_changed_, {})) {
     Statement(database_.connection().prepare("UPDATE device SET seen = ? WHERE num = ?"))
         .bind(seen_.at(device))
@@ -85,7 +88,7 @@ void Engine::apply(const model::ChangeSet& change) {
     records_.apply(change, change.ops.data() + i, change.ops.data() + end);
     i = end;
   }
-  clock_.observe(change.hlc, environment_.clock->now_ms());
+  clock_.observe(change.hlc, now_ms());
   set_seen(change.device, change.sequence);
 }
 
@@ -123,15 +126,17 @@ ReceivedCounts Engine::receive(const std::vector<model::ChangeSet>& changes) {
   ReceivedCounts counts;
   records_.begin_batch();
   for (const model::ChangeSet& change : changes) {
-    if (change.sequence <= seen_.at(change.device)) continue;
+    bool known = change.sequence <= seen_.at(change.device);
+    if (known && !base::planted(base::Plant::engine_applies_twice)) continue;
     auto closed = closed_.find(change.device);
     if (closed != closed_.end() && change.sequence > closed->second) continue;
-    if (change.sequence == seen_.at(change.device) + 1 && has_all_before(change)) {
+    if ((known || change.sequence == seen_.at(change.device) + 1) && has_all_before(change)) {
       apply(change);
       if (!waiting_.empty()) apply_waiting();
       ++counts.applied;
       continue;
     }
+    if (base::planted(base::Plant::engine_forgets_what_waits)) continue;
     Bytes body = model::encode_changes({change});
     Statement(database_.connection().prepare("INSERT OR IGNORE INTO waiting VALUES(?, ?, ?)"))
         .bind(ByteView(change.device))
@@ -166,6 +171,7 @@ void Engine::skip(const model::DeviceId& device, std::uint64_t first, std::uint6
 }
 
 bool Engine::has_all_before(const model::ChangeSet& change) const {
+  if (base::planted(base::Plant::engine_waits_for_nothing)) return true;
   for (const auto& [device, sequence] : change.context.entries()) {
     auto closed = closed_.find(device);
     bool counts = closed == closed_.end() || seen_.at(device) < closed->second;

@@ -18,6 +18,7 @@ void check_key(const Key& key) {
 
 Engine::Engine(const std::string& path, const UserKey& key, const StoreOptions& options)
     : environment_(options.environment ? *options.environment : base::system_environment()),
+      checkpoint_bytes_(options.checkpoint_bytes),
       database_(path, key, options, environment_),
       records_(database_, *environment_.clock) {
   records_.set_history_days(options.history_days);
@@ -69,6 +70,8 @@ void Engine::load() {
   std::optional<Bytes> last = database_.meta("clock");
   saved_clock_ = {last ? base::Reader(*last, "the clock").u64() : 0};
   clock_ = model::HybridClock(saved_clock_);
+  std::optional<Bytes> offset = database_.meta(kClockOffset);
+  offset_ms_ = offset ? static_cast<std::int64_t>(base::Reader(*offset, "a clock").u64()) : 0;
   seen_ = {};
   seen_changed_.clear();
   closed_.clear();
@@ -96,6 +99,7 @@ Engine::Transaction::Transaction(Engine& engine) : engine_(engine), lock_(engine
     }
     if (engine_.stale_) engine_.load();
     engine_.failed_ = false;
+    engine_.wrote_ = false;
     engine_.database_.connection().execute("BEGIN IMMEDIATE");
     engine_.transaction_thread_ = std::this_thread::get_id();
   } else {
@@ -122,6 +126,8 @@ void Engine::Transaction::commit() {
   std::vector<Conflict> pending = engine_.records_.take_new_pending();
   std::map<int, ConflictResolver::Observer> observers;
   if (!pending.empty()) observers = engine_.observers_;
+  std::map<int, std::function<void()>> edit_observers;
+  if (std::exchange(engine_.wrote_, false)) edit_observers = engine_.edit_observers_;
   try {
     engine_.database_.anchor();
   } catch (...) {
@@ -134,6 +140,12 @@ void Engine::Transaction::commit() {
     try {
       observer(pending);
     } catch (...) {  // the transaction stands; whom it is told to does not change that
+    }
+  }
+  for (const auto& [subscription, observer] : edit_observers) {
+    try {
+      observer();
+    } catch (...) {  // likewise
     }
   }
 }

@@ -23,6 +23,8 @@ struct Identity {
   model::DeviceId id;  // follows from the signing key
 };
 
+constexpr const char* kClockOffset = "clock_offset";
+
 void check_key(const Key& key);                  // throws Error(invalid_argument)
 model::Json parse_stored(std::string_view doc);  // throws Error(corrupt)
 
@@ -112,6 +114,17 @@ class Engine {
   // Calls `before`, forgets all records and changes, and is that next device from then on, whose
   // records `work` brings back. All or nothing.
   void rebuild(const std::function<void()>& before, const std::function<void()>& work);
+  // Forgets all records but not the changes that are still to be sent, and has `work` bring them
+  // back. All or nothing.
+  void replace_records(const std::function<void()>& work);
+  void forget_records();  // in the caller's transaction
+  void apply_unsealed();  // this device's changes that are in no batch yet, likewise
+  // By how much this device's clock is behind; then unsealed changes get the time that they would
+  // have had, and later ones the right one. Forgets the value `spent`, by which it was allowed.
+  void correct_clock(std::int64_t offset_ms, const char* spent);
+  std::int64_t clock_offset();
+  std::int64_t now_ms() const { return environment_.clock->now_ms() + offset_ms_; }
+  void observe_time(std::int64_t ms);  // of what came another way than by receive()
   // Calls `work` and takes back all that it did, in the caller's transaction.
   void try_out(const std::function<void()>& work);
   // An edit that was made on what `known` covers, on top of what is here. Nothing: no such record.
@@ -132,6 +145,9 @@ class Engine {
                const std::optional<model::Json>& value);
   std::size_t settle();
   void set_custom(const std::string& collection, CustomStrategy function);
+  // Called after each commit in which this device wrote; on the writer's thread, without the lock.
+  int subscribe_edits(std::function<void()> observer);
+  void unsubscribe_edits(int subscription);
   int subscribe(ConflictResolver::Observer observer);
   void unsubscribe(int subscription);
   // Change sets of a batch that is void: they count as seen, and do nothing.
@@ -146,6 +162,7 @@ class Engine {
   void require_no_transaction();
   std::mutex& sync_mutex() { return sync_mutex_; }  // one sync at a time
 
+  std::uint64_t checkpoint_bytes() const { return checkpoint_bytes_; }  // see StoreOptions
   Records& records() { return records_; }
   Database& database() { return database_; }
   const base::Environment& environment() const { return environment_; }
@@ -166,6 +183,7 @@ class Engine {
     Readers::Lease reader = database_.readers().lease(Readers::Use::own);
     return work(*reader->connection);
   }
+  void without_history(const std::function<void()>& work);
   void make_identity();
   void load_identity();
   void require_intact();
@@ -188,16 +206,20 @@ class Engine {
                   const WriteOptions& options);
 
   base::Environment environment_;
+  std::uint64_t checkpoint_bytes_;
   std::recursive_mutex mutex_;
   Database database_;
   Records records_;
   std::optional<Identity> identity_;
   model::HybridClock clock_;
   model::Hlc saved_clock_;
+  std::atomic<std::int64_t> offset_ms_{0};
   model::VersionVector seen_;
   std::set<model::DeviceId> seen_changed_;  // whose entries are still to be written
   std::map<std::string, CustomStrategy> custom_;
   std::map<int, ConflictResolver::Observer> observers_;
+  std::map<int, std::function<void()>> edit_observers_;
+  bool wrote_ = false;  // a change set of this device, in the open transaction
   int next_observer_ = 1;
   int depth_ = 0;
   std::atomic<std::thread::id> transaction_thread_;  // that holds the open transaction

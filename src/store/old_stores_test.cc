@@ -21,6 +21,7 @@ constexpr Kept kStores[] = {
     {"schema-3.hf", "XPCSV-H9ZMQ-D9WPB-VJ603-90ANJ-0QHX3"},
     {"schema-4.hf", "XPCSV-H9ZMQ-D9WPB-VJ603-90ANJ-0QHX3"},
     {"schema-5.hf", "XPCSV-H9ZMQ-D9WPB-VJ603-90ANJ-0QHX3"},
+    {"schema-6.hf", "XPCSV-H9ZMQ-D9WPB-VJ603-90ANJ-0QHX3"},
 };
 static_assert(std::size(kStores) == kSchemaVersion);
 

@@ -2,6 +2,7 @@
 // knows on top.
 
 #include "holdfast/error.h"
+#include "src/model/change_codec.h"
 #include "src/store/engine.h"
 
 namespace holdfast::store {
@@ -41,29 +42,68 @@ void Engine::try_out(const std::function<void()>& work) {
   load();
 }
 
-void Engine::rebuild(const std::function<void()>& before, const std::function<void()>& work) {
-  std::lock_guard lock(mutex_);  // nobody else sees a device that did not come to be
+void Engine::observe_time(std::int64_t ms) {
+  clock_.observe({static_cast<std::uint64_t>(std::max<std::int64_t>(ms, 0)) << 16 | 0xffff},
+                 now_ms());
+}
+
+void Engine::forget_records() {
+  save_clock();
+  database_.connection().execute(
+      "DELETE FROM record; DELETE FROM pending; DELETE FROM history; DELETE FROM waiting;"
+      "UPDATE device SET seen = 0, closed = 0");
+  load();
+}
+
+void Engine::apply_unsealed() {
+  std::vector<Bytes> bodies;
+  {
+    Statement query(database_.connection().prepare("SELECT body FROM change ORDER BY sequence"));
+    while (query.step()) bodies.push_back(base::to_bytes(query.blob(0)));
+  }
+  for (const Bytes& body : bodies) receive(model::decode_changes(body, identity().id));
+}
+
+// One transaction, of which history keeps nothing: nothing of it is new.
+void Engine::without_history(const std::function<void()>& work) {
+  std::lock_guard lock(mutex_);
   int history_days = records_.history_days();
   try {
     Transaction transaction(*this);
     close_change();
-    before();
-    database_.connection().execute(
-        "DELETE FROM record; DELETE FROM pending; DELETE FROM history; DELETE FROM waiting;"
-        "DELETE FROM change; DELETE FROM outbox; UPDATE device SET seen = 0, closed = 0");
-    load();
-    for (const char* name : {"sign_seed", "box_secret"}) {
-      std::string next = std::string("next_") + name;
-      database_.set_meta(name, database_.meta(next).value());
-      database_.set_meta(next, {});
-    }
-    load_identity();
-    records_.set_history_days(0);  // nothing of it is new
+    records_.set_history_days(0);
     work();
     records_.set_history_days(history_days);
     transaction.commit();
   } catch (...) {
     records_.set_history_days(history_days);
+    throw;
+  }
+}
+
+void Engine::replace_records(const std::function<void()>& work) {
+  without_history([&] {
+    forget_records();
+    work();
+  });
+}
+
+void Engine::rebuild(const std::function<void()>& before, const std::function<void()>& work) {
+  std::lock_guard lock(mutex_);  // nobody else sees a device that did not come to be
+  try {
+    without_history([&] {
+      before();
+      forget_records();
+      database_.connection().execute("DELETE FROM change; DELETE FROM outbox");
+      for (const char* name : {"sign_seed", "box_secret"}) {
+        std::string next = std::string("next_") + name;
+        database_.set_meta(name, database_.meta(next).value());
+        database_.set_meta(next, {});
+      }
+      load_identity();
+      work();
+    });
+  } catch (...) {
     load_identity();  // the transaction is rolled back by now
     throw;
   }

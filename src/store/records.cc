@@ -115,6 +115,26 @@ void Records::save(const Name& name, Open& open) {
   open.past.clear();
 }
 
+void Records::restamp(const Name& name, const model::DeviceId& device,
+                      const std::map<std::uint64_t, model::Hlc>& times) {
+  std::optional<Row> row = load(name.collection, name.id);
+  if (!row) return;
+  Open open;
+  open.record = decode(*row);
+  open.row = std::move(*row);
+  model::restamp(open.record, device, times);
+  changed_.insert(name.collection);
+  save(name, open);
+}
+
+void Records::add(const Name& name, model::Record record) {
+  if (record.empty()) return;
+  changed_.insert(name.collection);
+  Open open;
+  open.record = std::move(record);
+  save(name, open);
+}
+
 // Since when each pending conflict waits here: its deadline counts from there.
 void Records::save_pending(std::int64_t num, const Name& name, const model::View& view) {
   Connection& connection = database_.connection();

@@ -43,6 +43,10 @@ class Records : public model::DeviceTable {
   model::Record decode(const Row& row);
   // Applies the ops of `change` on one record, [first, last), and stores what it shows now.
   void apply(const model::ChangeSet& change, const model::Op* first, const model::Op* last);
+  void restamp(const Name& name, const model::DeviceId& device,
+               const std::map<std::uint64_t, model::Hlc>& times);
+  // A record that is not there yet, as it is elsewhere.
+  void add(const Name& name, model::Record record);
   // Between these, records are kept in memory with all that is applied to them, and written once.
   void begin_batch() { batching_ = true; }
   void end_batch();

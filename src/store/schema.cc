@@ -112,6 +112,25 @@ std::vector<std::string> upgrade(base::Connection& connection, std::uint64_t fro
        "CREATE TABLE claim(device BLOB, sequence INTEGER, hash BLOB, sent INTEGER NOT NULL,"
        "  PRIMARY KEY(device, sequence, hash)) WITHOUT ROWID;"
        "CREATE TABLE former_log(log_id BLOB PRIMARY KEY) WITHOUT ROWID"},
+      {"checkpoints",
+       // batch: the id of one whose body is empty, because a checkpoint stands for it
+       "ALTER TABLE log ADD COLUMN batch BLOB NOT NULL DEFAULT x'';"
+       "ALTER TABLE lost ADD COLUMN batch BLOB NOT NULL DEFAULT x'';"
+       "CREATE INDEX batch_by_device ON batch(device, position, last);"
+       // body: the change set, until whoever wrote it anew has sent it
+       "ALTER TABLE claim ADD COLUMN body BLOB NOT NULL DEFAULT x'';"
+       // complete: all of its chunks are here
+       "CREATE TABLE checkpoint(position INTEGER PRIMARY KEY, complete INTEGER NOT NULL,"
+       "  body BLOB NOT NULL);"
+       "CREATE TABLE checkpoint_chunk(position INTEGER NOT NULL, num INTEGER NOT NULL,"
+       "  body BLOB NOT NULL);"
+       "CREATE UNIQUE INDEX checkpoint_chunk_by_num ON checkpoint_chunk(position, num);"
+       // batches between this device's place and that of the checkpoint that it fetches; and those
+       // that a checkpoint stands for and the relay has lost
+       "CREATE TABLE stub(position INTEGER PRIMARY KEY, batch BLOB NOT NULL, device BLOB NOT NULL,"
+       "  leaf BLOB NOT NULL);"
+       "CREATE TABLE lost_place(position INTEGER PRIMARY KEY, batch BLOB NOT NULL,"
+       "  device BLOB NOT NULL, leaf BLOB NOT NULL)"},
   };
   static_assert(std::size(kSteps) + 1 == kSchemaVersion);
   std::vector<std::string> names;

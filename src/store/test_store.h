@@ -22,6 +22,7 @@ struct FakeWorld {
     out.open = open;
     out.environment = &environment;
     out.cache_mib = 2;
+    out.checkpoint_bytes = checkpoint_bytes;
     return out;
   }
   EncryptedLocalStore open(const std::string& path = "test.db") const {
@@ -29,6 +30,7 @@ struct FakeWorld {
   }
   void cut_power() { environment.files = files = files->after_power_cut(); }
 
+  std::uint64_t checkpoint_bytes = StoreOptions().checkpoint_bytes;
   std::shared_ptr<base::FakeClock> clock;
   std::shared_ptr<base::SeededRandom> random;
   std::shared_ptr<base::MemoryFiles> files;

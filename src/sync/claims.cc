@@ -29,7 +29,9 @@ void insert(store::Engine& engine, const char* sql, const Claim& claim) {
 }  // namespace
 
 Claim Claims::of(const model::ChangeSet& change) {
-  Bytes bytes = model::encode_changes({change});
+  model::ChangeSet timeless = change;  // a clock that was put right makes it no other edit
+  timeless.hlc = {};
+  Bytes bytes = model::encode_changes({timeless});
   base::Hash32 hash = base::sha256({base::view("holdfast claim v1"), change.device, bytes});
   return {change.device, change.sequence, base::Reader(hash, "a hash").array<16>()};
 }
@@ -66,7 +68,8 @@ void Claims::note(const OpenedBatch& batch, const Membership& membership) {
           "a copy of this store has sent changes of its own that this one was "
           "about to send"};
     }
-    insert(engine_, "INSERT OR REPLACE INTO claim VALUES(?, ?, ?, 1)", claim);
+    insert(engine_, "INSERT OR REPLACE INTO claim(device, sequence, hash, sent) VALUES(?, ?, ?, 1)",
+           claim);
   }
 }
 
@@ -79,39 +82,59 @@ std::vector<Claim> Claims::to_send() const {
   return out;
 }
 
-void Claims::mark_sent() {
-  engine_.database().connection().execute("UPDATE claim SET sent = 1 WHERE sent = 0");
+void Claims::mark_sent(const std::vector<Claim>& claims) {
+  for (const Claim& claim : claims) {
+    insert(engine_, "INSERT OR REPLACE INTO claim(device, sequence, hash, sent) VALUES(?, ?, ?, 1)",
+           claim);
+  }
 }
 
 void Claims::add(const std::vector<model::ChangeSet>& changes, std::uint64_t upto) {
   for (const model::ChangeSet& change : changes) {
-    insert(engine_, "INSERT OR IGNORE INTO claim VALUES(?, ?, ?, 0)", of(change));
+    Claim claim = of(change);
+    Bytes body = model::encode_changes({change});
+    Statement(engine_.database().connection().prepare(
+                  "INSERT OR IGNORE INTO claim VALUES(?, ?, ?, 0, ?)"))
+        .bind(ByteView(claim.device))
+        .bind(claim.sequence)
+        .bind(ByteView(claim.hash))
+        .bind(body)
+        .run();
   }
   base::Writer out;
   out.u64(upto);
   engine_.database().set_meta(kUpto, out.bytes());
 }
 
+std::vector<model::ChangeSet> Claims::written_anew() const {
+  std::vector<model::ChangeSet> out;
+  Statement query(engine_.database().connection().prepare(
+      "SELECT device, body FROM claim WHERE sent = 0 AND body <> x'' ORDER BY device, sequence"));
+  while (query.step()) {
+    auto device = base::Reader(query.blob(0), "a device id").array<16>();
+    out.push_back(model::decode_changes(query.blob(1), device).front());
+  }
+  return out;
+}
+
+std::uint64_t Claims::written_upto() const {
+  std::optional<Bytes> written = engine_.database().meta(kUpto);
+  return written ? base::Reader(*written, "a number").u64() : 0;
+}
+
+bool Claims::is_claimed(const model::ChangeSet& change, const std::set<Claim>& in_log) const {
+  Claim claim = of(change);
+  if (in_log.count(claim)) return true;
+  Statement known(engine_.database().connection().prepare(
+      "SELECT 1 FROM claim WHERE device = ? AND sequence = ? AND hash = ? AND sent = 1"));
+  known.bind(ByteView(claim.device)).bind(claim.sequence).bind(ByteView(claim.hash));
+  return known.step();
+}
+
 std::size_t Claims::count_claimed(const std::vector<model::ChangeSet>& changes,
                                   const std::set<Claim>& in_log) const {
-  std::optional<Bytes> written = engine_.database().meta(kUpto);
-  std::uint64_t upto = written ? base::Reader(*written, "a number").u64() : 0;
-  std::vector<Claim> pending = to_send();
-  bool all_own =
-      !pending.empty() && std::all_of(pending.begin(), pending.end(),
-                                      [&](const Claim& claim) { return in_log.count(claim) != 0; });
-  auto claimed = [&](const model::ChangeSet& change) {
-    bool own = change.device == engine_.identity().id;
-    if (own && all_own && change.sequence <= upto) return true;
-    Claim claim = of(change);
-    if (in_log.count(claim)) return true;
-    Statement known(engine_.database().connection().prepare(
-        "SELECT 1 FROM claim WHERE device = ? AND sequence = ? AND hash = ? AND sent = 1"));
-    known.bind(ByteView(claim.device)).bind(claim.sequence).bind(ByteView(claim.hash));
-    return known.step();
-  };
   std::size_t count = 0;
-  while (count < changes.size() && claimed(changes[count])) ++count;
+  while (count < changes.size() && is_claimed(changes[count], in_log)) ++count;
   return count;
 }
 

@@ -18,9 +18,14 @@ class Claims {
   void note(const OpenedBatch& batch, const Membership& membership);
   // This device's own, for its next batch; and once one of its batches is in the log.
   std::vector<Claim> to_send() const;
-  void mark_sent();
+  void mark_sent(const std::vector<Claim>& claims);
   // In the caller's transaction. `upto`: this device's last change set that was written anew.
   void add(const std::vector<model::ChangeSet>& changes, std::uint64_t upto);
+  // What this store has written anew and not sent: the change sets as they were, and up to which of
+  // this device's they are written anew.
+  std::vector<model::ChangeSet> written_anew() const;
+  std::uint64_t written_upto() const;
+  bool is_claimed(const model::ChangeSet& change, const std::set<Claim>& in_log) const;
   // Which of these change sets of this device others have claimed: how many from the first on.
   std::size_t count_claimed(const std::vector<model::ChangeSet>& changes,
                             const std::set<Claim>& in_log) const;

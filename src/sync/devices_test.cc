@@ -186,6 +186,31 @@ TEST(Devices, ARemovalThatRacesAPushComesAfterIt) {
   EXPECT_EQ(vault[2].store->retrieve("too late")->at("n"), 2);
 }
 
+// … and what others have built on that push by then stays, too.
+TEST(Devices, WhatWasBuiltOnAPushThatRacedARemovalStays) {
+  TestVault vault(3);
+  vault[0].store->store("r", {{"a", 1}, {"b", 1}});
+  vault.settle();
+  vault[1].store->patch("r", {{"a", 2}});
+  bool raced = false;
+  vault.relay.before = [&](const base::HttpRequest& request) {
+    if (raced || request.method != "POST" || !request.url.ends_with("/control")) return false;
+    raced = true;
+    vault[1].sync->sync();
+    vault[2].sync->sync();
+    vault[2].store->patch("r", {{"a", 3}});  // knows the 2
+    vault[2].sync->sync();
+    return false;
+  };
+  vault[0].vault().revoke(id_of(vault[1]));
+  EXPECT_TRUE(raced);
+  vault.relay.before = nullptr;
+  vault[2].store->patch("r", {{"b", 2}});
+  expect_synced(vault, {0, 2});
+  EXPECT_EQ(*vault[0].store->retrieve("r"), (Json{{"a", 3}, {"b", 2}}));
+  EXPECT_EQ(vault[0].conflicts().count_pending(), 0u);
+}
+
 TEST(Epochs, AChangeOfTheKeyRacesAPush) {
   TestVault vault(2);
   vault.settle();
@@ -315,7 +340,8 @@ TEST(Devices, WhatOneHandedOverPastTheRelayBlocksNobody) {
   EXPECT_EQ(vault[0].store->retrieve("after")->at("n"), 3);
   // A package of the device that is out is taken by nobody any more.
   EXPECT_EQ(vault[0].sync->apply_remote_changes(package).rejected.size(), 1u);
-  EXPECT_EQ(*vault[0].store->retrieve("carried"), (Json{{"m", 2}}));
+  // Whoever had it brought it, as its own.
+  EXPECT_EQ(*vault[0].store->retrieve("carried"), (Json{{"m", 2}, {"n", 1}}));
 }
 
 // One hands a change to another past the relay, which builds on it and is taken out; the first

@@ -2,6 +2,7 @@
 // that is a copy becomes a device of its own.
 
 #include "holdfast/error.h"
+#include "src/base/planted.h"
 #include "src/sync/session.h"
 
 namespace holdfast::sync {
@@ -14,6 +15,9 @@ constexpr std::size_t kRestoreBytes = 3 << 20;
 
 // From the last record back to the first that the relay lacks, and on again from there.
 void Session::heal_list() {
+  if (base::planted(base::Plant::lists_are_not_healed)) {
+    throw Error(ErrorCode::protocol, "the relay's list is another");
+  }
   is_relisting_ = true;
   relist_at_ = membership_.control().count() - 1;
   enter(Phase::relist);
@@ -40,6 +44,7 @@ void Session::on_relisted(ByteView body) {
 }
 
 bool Session::fits(const wire::LogPage& page) const {
+  if (base::planted(base::Plant::logs_are_not_healed)) return true;
   const LogPosition& log = *membership_.log();
   return page.log_id == log.log_id && page.head >= log.position && page.start_chain == log.chain;
 }
@@ -131,7 +136,7 @@ void Session::prepare_enrolment() {
 
 void Session::finish_beginning() {
   if (scope_ == Scope::receive) return begin_again("this store is about to begin again");
-  beginning_.finish(inbox_, counts_);
+  beginning_.finish(inbox_, counts_, work_step_);
   inbox_.set_only_keeping(false);
   client_.forget_token();
   enter(Phase::challenge);
@@ -144,10 +149,55 @@ void Session::prepare_restore() {
     enter(Phase::push);
     return prepare();
   }
+  if (given_back_[0].body.empty()) return prepare_places();
+  std::erase_if(given_back_, [](const LostBatch& batch) { return batch.body.empty(); });
   std::vector<Bytes> bodies;
   bodies.reserve(given_back_.size());
   for (const LostBatch& batch : given_back_) bodies.push_back(batch.body);
   request_ = client_.push(bodies, true);
+}
+
+// Those of which a checkpoint has what they said go back as their places, and the checkpoint with
+// them.
+void Session::prepare_places() {
+  wire::StubRestore restore;
+  std::optional<wire::Checkpoint> kept = Checkpoints(engine_, membership_).kept();
+  restore.page = lost_places(engine_);
+  restore.page.log_id = membership_.log()->log_id;
+  if (!kept || restore.page.stubs.empty() || restore.page.stubs.size() > wire::kMaxStubs) {
+    throw Error(ErrorCode::refused,
+                "the relay has lost batches that this device has no longer: nothing is lost here. "
+                "Sync a device that has been in the vault for longer");
+  }
+  if (!gave_chunks_) {
+    gave_chunks_ = true;
+    exchange_.start_giving_back(*kept);
+    exchange_checkpoint(Phase::restore);
+    return prepare();
+  }
+  gave_chunks_ = false;
+  restore.checkpoint = *kept;
+  if (!wire::counts(*kept, membership_.control())) {  // who signed it may be out: this one is in
+    auto own = Checkpoints(engine_, membership_).sign(*kept);
+    auto& signatures = restore.checkpoint.signatures;
+    std::erase_if(signatures, [&](const auto& one) { return one.device == own.device; });
+    signatures.push_back(own);
+    if (!wire::counts(restore.checkpoint, membership_.control())) {
+      throw Error(ErrorCode::refused,
+                  "the relay has lost what only this device can vouch for: take out the devices "
+                  "that have not synced yet ('holdfast device ls'), sync, and let them join again");
+    }
+  }
+  given_back_.clear();
+  for (const wire::Stub& stub : restore.page.stubs) {
+    LostBatch place = LostBatches(engine_).find(stub.leaf).value_or(LostBatch{});
+    place.batch = stub.batch;
+    place.device = stub.device;
+    place.leaf = stub.leaf;
+    place.body.clear();
+    given_back_.push_back(std::move(place));
+  }
+  request_ = client_.restore_stubs(restore);
 }
 
 void Session::on_restored(ByteView body) {
@@ -161,6 +211,10 @@ void Session::on_restored(ByteView body) {
   inbox_.take_restored(answer, given_back_);
   std::uint64_t stored = membership_.log()->position - before;
   if (stored == given_back_.size()) return enter(Phase::restore);
+  if (given_back_[0].body.empty()) {
+    if (refreshed_++ < kRewinds) return enter(Phase::pull);
+    throw Error(ErrorCode::protocol, "the relay does not take back what it lost of its log");
+  }
   const wire::PushAnswer::Item& item = answer.items[stored];
   bool is_stored = item.status == PushStatus::ok || item.status == PushStatus::duplicate;
   if (is_stored && item.position > membership_.log()->position) return pull_to(answer.head);

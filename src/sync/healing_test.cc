@@ -258,7 +258,7 @@ TEST(Healing, GoesOnAfterACutAnywhere) {
     SyncResult result = vault[1].sync->sync();
     vault.relay.after = nullptr;
     if (result.state == SyncState::up_to_date) {
-      EXPECT_GT(cut, 6);
+      EXPECT_GT(cut, 4);
       break;
     }
     vault[1].cut_power();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "holdfast/error.h"
 #include "src/sync/outbox.h"
 #include "src/sync/rewind.h"
 #include "src/wire/messages.h"
@@ -15,6 +16,9 @@ struct InboxCounts {
   std::vector<std::string> notices;  // worth telling, and nothing wrong
 };
 
+// Errors that mean that a batch cannot be taken, now or ever, and the rest can.
+bool is_about_the_batch(const Error& error);
+
 // Takes batches in: from the relay's log, whose chain it recomputes, or from a package.
 class Inbox {
  public:
@@ -28,6 +32,13 @@ class Inbox {
   // Own batches that the relay stored right behind our place: no need to fetch them back.
   void take_confirmed(const wire::PushAnswer& answer, const std::vector<OutboxBatch>& sent,
                       InboxCounts& counts);
+  // All up to the checkpoint's place, whose chunks and batches are here, and what this store alone
+  // has on top of it. In one transaction. Throws Error(protocol), MustBeginAgain.
+  void take_checkpoint(const wire::Checkpoint& checkpoint, InboxCounts& counts,
+                       const WorkStep& step);
+  // The next batches, as far as this store has applied them and the relay had lost them. Whether
+  // there were any.
+  bool take_known_stubs(InboxCounts& counts);
   // Lost batches that the relay has stored again, likewise.
   void take_restored(const wire::PushAnswer& answer, const std::vector<LostBatch>& sent);
   // A batch outside the log.
@@ -38,6 +49,9 @@ class Inbox {
   void apply_loose(ByteView batch, InboxCounts& counts);
   // Whether all that counts of this device is here, since it was taken out.
   bool is_after_revocation(const base::Id16& device) const;
+  // Nobody waits any more for more of devices that were taken out, and all of which is here; `now`:
+  // whether or not it is. Throws MustBeginAgain where this store holds more of one than the log.
+  void close_revoked(bool now = false);
   // From now on batches are kept without being applied: see NewBeginning.
   void set_only_keeping(bool only_keeping) { only_keeping_ = only_keeping; }
   // Tries again what could not be taken when it came.
@@ -45,7 +59,6 @@ class Inbox {
 
  private:
   void note_first_pull(bool complete);
-  void close_revoked(InboxCounts& counts);
   bool leads_to_end(const base::Id16& device, ByteView batch) const;
   void require_leads_to_end(const base::Id16& device, ByteView batch) const;
   bool is_at_end(const wire::EnrolledDevice& device, const base::Id16& id) const;
@@ -56,6 +69,7 @@ class Inbox {
     std::uint64_t last = 0;
     std::uint64_t acknowledged = 0;
     std::string held_for;     // why it could not be applied
+    std::string void_for;     // why it does nothing, on any device
     bool is_ignored = false;  // it counts for nothing, for good
     bool is_kept = false;     // it was not applied, and is to be when this store begins again
   };
@@ -68,15 +82,21 @@ class Inbox {
   Told told(const OpenedBatch& batch) const;
   void require_signed(ByteView batch, const wire::BatchHeader& header) const;
   bool is_behind_end(const base::Id16& device, std::int64_t position) const;
+  void skip_gap(const OpenedBatch& batch, std::uint64_t position);
   void apply(const OpenedBatch& batch, InboxCounts& counts);
-  void check_views(const BatchContent& content, std::uint64_t position, InboxCounts& counts) const;
+  void check_views(const OpenedBatch& batch, std::uint64_t position, InboxCounts& counts) const;
   void advance(const base::Id16& device, ByteView batch, const Told& told);
+  void advance_by(const wire::Stub& stub, ByteView body, const Told& told);
+  void take_stubs(std::uint64_t upto, InboxCounts& counts);
+  void replay_own(InboxCounts& counts);
+  void require_own_end(const wire::Checkpoint& checkpoint) const;
 
   store::Engine& engine_;
   Membership& membership_;
   Outbox& outbox_;
   bool tells_;
   bool only_keeping_ = false;
+  base::Hash32 own_end_{};  // of this device's last batch, as take_checkpoint() finds it
 };
 
 }  // namespace holdfast::sync

@@ -1,5 +1,7 @@
 #include "holdfast/incremental_sync.h"
 
+#include <cstdlib>
+
 #include "holdfast/conflict_resolver.h"
 #include "src/model/change_codec.h"
 #include "src/model/path.h"
@@ -8,6 +10,7 @@
 namespace holdfast {
 namespace {
 
+constexpr std::int64_t kClockJumpMs = 60'000;
 constexpr std::size_t kPackageBytes = 64u << 20;  // of one prepare_sync_package
 
 const char* kind_name(model::OpKind kind) {
@@ -27,7 +30,8 @@ const char* kind_name(model::OpKind kind) {
 
 }  // namespace
 
-IncrementalSync::IncrementalSync(EncryptedLocalStore& store) : store_(&store), states_(store) {}
+IncrementalSync::IncrementalSync(EncryptedLocalStore& store)
+    : store_(&store), states_(store), latest_(std::make_shared<sync::LatestProgress>()) {}
 
 SyncResult IncrementalSync::sync(const std::function<void(const SyncProgress&)>& progress) {
   store::Engine& engine = store_->engine();
@@ -70,12 +74,28 @@ SyncResult IncrementalSync::sync(const std::function<void(const SyncProgress&)>&
   return result;
 }
 
+SyncProgress IncrementalSync::progress() const { return latest_->get(); }
+
 SyncResult IncrementalSync::run(const std::string& relay,
                                 const std::function<void(const SyncProgress&)>& progress) {
   store::Engine& engine = store_->engine();
   const base::Environment& world = engine.environment();
-  sync::Session session(engine, relay, *world.random);
-  sync::drive(session, world, &cancelled_, progress);
+  std::string token;
+  std::int64_t epoch_ms = world.clock->now_ms() - world.clock->monotonic_ms();
+  {
+    // Where the clock was set meanwhile, the relay is asked for the time.
+    std::lock_guard lock(token_mutex_);
+    bool is_same = token_relay_ == relay && std::abs(epoch_ms - epoch_ms_) < kClockJumpMs;
+    if (is_same) token = token_;
+  }
+  sync::Session session(engine, relay, *world.random, sync::Session::Scope::all, token);
+  sync::drive(session, world, &cancelled_, progress, latest_.get());
+  {
+    std::lock_guard lock(token_mutex_);
+    token_ = session.failure() ? "" : session.token();
+    token_relay_ = relay;
+    epoch_ms_ = epoch_ms;
+  }
   SyncResult result;
   result.applied = session.counts().applied;
   result.sent = session.counts().confirmed;
@@ -101,6 +121,42 @@ SyncResult IncrementalSync::run(const std::string& relay,
     result.state = result.conflicts_pending > 0 ? SyncState::conflict : SyncState::up_to_date;
   }
   return result;
+}
+
+IncrementalSync::News IncrementalSync::wait_for_news(std::int64_t ms,
+                                                     const std::atomic<bool>* stopped) {
+  store::Engine& engine = store_->engine();
+  const base::Environment& world = engine.environment();
+  sync::Membership membership(engine);
+  std::optional<std::string> relay = membership.relay();
+  std::string token;
+  {
+    std::lock_guard lock(token_mutex_);
+    if (token_relay_ == relay) token = token_;
+  }
+  bool can = membership.in_vault() && membership.log() && relay && world.network && !token.empty();
+  if (!can) return News::unknown;
+  sync::RelayClient client(*relay);
+  client.set_vault(membership.vault());
+  client.set_token(token);
+  base::HttpRequest request = client.get_log(membership.log()->position, 0, ms);
+  request.cancelled = stopped;
+  base::HttpResponse response = world.network->perform(request);
+  if (stopped && *stopped) return News::none;
+  if (response.status == 401) {
+    std::lock_guard lock(token_mutex_);
+    if (token_ == token) token_.clear();
+  }
+  if (response.status != 200) return News::unknown;
+  try {
+    wire::LogPage page = wire::decode_log_page(response.body);
+    bool same = page.log_id == membership.log()->log_id &&
+                page.head == membership.log()->position &&
+                page.control_head == membership.control().head();
+    return same ? News::none : News::some;
+  } catch (const Error&) {
+    return News::unknown;
+  }
 }
 
 SyncPackage IncrementalSync::prepare_sync_package() {
@@ -175,6 +231,48 @@ std::vector<LocalChange> IncrementalSync::get_local_changes(std::uint64_t since)
   query.bind(since);
   while (query.step()) {
     add(model::decode_changes(query.blob(0), engine.identity().id).front());
+  }
+  return out;
+}
+
+const char* batch_problem_name(BatchProblem::Kind kind) noexcept {
+  switch (kind) {
+    case BatchProblem::Kind::not_taken: return "not_taken";
+    case BatchProblem::Kind::is_void: return "void";
+    case BatchProblem::Kind::ignored: return "ignored";
+  }
+  return "unknown";
+}
+
+void IncrementalSync::trust_relay_time() {
+  store::Engine& engine = store_->engine();
+  store::Engine::Transaction transaction(engine);
+  engine.database().set_meta(sync::kTrustsRelayTime, Bytes{1});
+  transaction.commit();
+  std::lock_guard lock(token_mutex_);
+  token_.clear();  // the next sync asks for the time
+}
+
+std::vector<BatchProblem> IncrementalSync::problems() const {
+  store::Engine& engine = store_->engine();
+  std::lock_guard lock(engine.mutex());
+  sync::Membership membership(engine);
+  std::vector<BatchProblem> out;
+  store::Statement query(engine.database().connection().prepare(
+      "SELECT position, device, held, reason FROM log WHERE held <> 0 OR reason <> '' "
+      "ORDER BY position"));
+  while (query.step()) {
+    using Kind = BatchProblem::Kind;
+    std::int64_t held = query.integer(2);
+    if (held == 2) continue;
+    BatchProblem problem;
+    problem.kind = held < 0 ? Kind::ignored : held > 0 ? Kind::not_taken : Kind::is_void;
+    problem.position = static_cast<std::uint64_t>(query.integer(0));
+    problem.device =
+        membership.device_name(base::Reader(query.blob(1), "a device id").array<16>()).name;
+    problem.reason = std::string(query.text(3));
+    if (held < 0) problem.reason = "its author was taken out of the vault before it";
+    out.push_back(std::move(problem));
   }
   return out;
 }

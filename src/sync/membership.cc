@@ -1,6 +1,7 @@
 #include "src/sync/membership.h"
 
 #include "holdfast/error.h"
+#include "src/base/planted.h"
 #include "src/crypto/aead.h"
 #include "src/crypto/kdf.h"
 #include "src/model/json.h"
@@ -98,6 +99,7 @@ void Membership::append_control(ByteView record) {
 // The boxed key, where the record has one for this device. A box that does not open, or opens to
 // another key than the list names, leaves the device without: it says so when it comes to sync.
 void Membership::learn_key(const wire::ControlRecord& record) {
+  if (base::planted(base::Plant::keys_are_not_learnt)) return;
   auto learn = [&](const crypto::BoxKey& own) {
     for (const wire::KeyBox& box : record.epoch.boxes) {
       if (box.receiver != own.public_key()) continue;
@@ -112,6 +114,7 @@ void Membership::learn_key(const wire::ControlRecord& record) {
 }
 
 Bytes Membership::record_at(std::uint64_t position) const {
+  std::lock_guard lock(engine_.mutex());
   store::Statement query(
       engine_.database().connection().prepare("SELECT body FROM control WHERE position = ?"));
   query.bind(position);

@@ -14,6 +14,8 @@ using wire::LogPosition;
 struct MustBeginAgain {
   std::string why;
 };
+// Called now and then in long work in the store; where it throws, that is rolled back.
+using WorkStep = std::function<void(std::size_t done, std::size_t all)>;
 // Whether it is about to: what would show that it must is known already.
 bool is_beginning_again(store::Engine& engine);
 

@@ -24,14 +24,17 @@ class NewBeginning {
   // The record that enrols it, to be posted by the device that it was.
   void fill_enrolment(wire::ControlRecord& record) const;
   // All that the vault holds is here: begins again. In one transaction.
-  void finish(Inbox& inbox, InboxCounts& counts);
+  void finish(Inbox& inbox, InboxCounts& counts, const WorkStep& step);
 
  private:
   struct Unsent;
   Unsent take_unsent(std::uint64_t at, const Inbox& inbox) const;
   std::vector<Bytes> lost_for_good(const Inbox& inbox) const;
   std::set<Claim> claims_in_log(std::uint64_t at) const;
-  void replay(std::uint64_t after, std::uint64_t to, Inbox& inbox, InboxCounts& counts);
+  void replay(std::uint64_t after, std::uint64_t to, Inbox& inbox, InboxCounts& counts,
+              const WorkStep& step);
+  std::optional<wire::Checkpoint> base_between(std::uint64_t after, std::uint64_t to) const;
+  std::uint64_t load(const wire::Checkpoint& checkpoint, const WorkStep& step);
   void replay_others(const std::vector<Bytes>& unsent, Inbox& inbox, InboxCounts& counts);
   std::size_t count_held(const std::vector<model::ChangeSet>& changes, std::uint64_t at) const;
 

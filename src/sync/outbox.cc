@@ -1,5 +1,6 @@
 #include "src/sync/outbox.h"
 
+#include "src/base/planted.h"
 #include "src/model/change_codec.h"
 #include "src/sync/claims.h"
 #include "src/sync/rewind.h"
@@ -9,7 +10,8 @@ namespace {
 
 using store::Statement;
 
-constexpr std::size_t kBatchBytes = 900 * 1024;  // of change sets, so that the sealed batch fits
+// Of change sets: a link that is slow and often cut still carries what becomes of them in one go.
+constexpr std::size_t kBatchBytes = 256 * 1024;
 constexpr std::size_t kBatchChanges = 10'000;
 constexpr std::size_t kBatchListed = model::kMaxResolvesPerBatch / 4;
 constexpr std::size_t kBatchNames = model::kMaxNamesPerBatch / 2;  // the last one may add a quarter
@@ -27,6 +29,7 @@ OutboxBatch row_of(const Statement& query) {
 }  // namespace
 
 base::Hash32 device_leaf(store::Engine& engine, const base::Id16& device) {
+  std::lock_guard lock(engine.mutex());
   Statement query(engine.database().connection().prepare("SELECT leaf FROM device WHERE id = ?"));
   query.bind(ByteView(device));
   if (!query.step() || query.is_null(0)) return {};
@@ -78,6 +81,14 @@ void Outbox::seal_acknowledgement() {
   transaction.commit();
 }
 
+bool Outbox::seal_claims() {
+  store::Engine::Transaction transaction(engine_);
+  bool some = !Claims(engine_).to_send().empty();
+  if (some) seal_batch_of({});
+  transaction.commit();
+  return some;
+}
+
 void Outbox::seal_again(const base::Id16& batch) {
   store::Engine::Transaction transaction(engine_);
   store::Connection& db = engine_.database().connection();
@@ -94,6 +105,7 @@ void Outbox::seal_again(const base::Id16& batch) {
       .bind(ByteView(batch))
       .run();
   for (const Bytes& body : bodies) {
+    if (base::planted(base::Plant::outbox_drops_what_it_seals_again)) break;
     for (const model::ChangeSet& change : open_batch(body, membership_).changes) {
       Bytes alone = model::encode_changes({change});
       Statement(db.prepare("INSERT INTO change VALUES(?, ?)"))
@@ -122,8 +134,7 @@ void Outbox::seal_batch_of(const std::vector<model::ChangeSet>& changes) {
   content.last = changes.empty() ? content.first - 1 : changes.back().sequence;
   if (membership_.log()) content.seen = *membership_.log();
   content.control_head = membership_.control().head();
-  content.sealed_ms =
-      static_cast<std::uint64_t>(std::max<std::int64_t>(0, engine_.environment().clock->now_ms()));
+  content.sealed_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(0, engine_.now_ms()));
   if (!changes.empty()) content.changes = model::encode_changes(changes);
   content.claims = Claims(engine_).to_send();
   {
@@ -151,6 +162,7 @@ base::Hash32 Outbox::last_leaf() const {
   if (query.step()) return wire::leaf_of(query.blob(0));
   const base::Id16& self = engine_.identity().id;
   std::optional<base::Hash32> lost = LostBatches(engine_).last_leaf(self);
+  if (base::planted(base::Plant::outbox_seals_out_of_order)) lost.reset();
   return lost ? *lost : device_leaf(engine_, self);
 }
 
@@ -194,6 +206,13 @@ void Outbox::mark_delivered(const base::Id16& batch) {
       .run();
 }
 
+std::optional<OutboxBatch> Outbox::confirm_leaf(const base::Hash32& leaf) {
+  // The next one, if any: they are sent in their order.
+  std::vector<OutboxBatch> next = list(1);
+  if (next.empty() || wire::leaf_of(next[0].body) != leaf) return std::nullopt;
+  return confirm(next[0].batch);
+}
+
 std::optional<OutboxBatch> Outbox::confirm(const base::Id16& batch) {
   store::Connection& db = engine_.database().connection();
   std::optional<OutboxBatch> out;
@@ -205,7 +224,10 @@ std::optional<OutboxBatch> Outbox::confirm(const base::Id16& batch) {
   }
   if (out) {
     Statement(db.prepare("DELETE FROM outbox WHERE batch_id = ?")).bind(ByteView(batch)).run();
-    Claims(engine_).mark_sent();  // each batch since they were made says them
+    Claims claims(engine_);
+    if (!claims.to_send().empty()) {
+      claims.mark_sent(open_batch(out->body, membership_).content.claims);
+    }
   }
   return out;
 }

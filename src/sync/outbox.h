@@ -23,6 +23,9 @@ class Outbox {
   void seal();
   // A batch without changes, which tells the others what this device has.
   void seal_acknowledgement();
+  // What this store has written anew, or found that it need not, where no change tells of it. Other
+  // copies of what this store was would bring it as well. Whether there was any.
+  bool seal_claims();
   // Takes this batch and those after it, which the relay will never take, apart and seals their
   // changes again under the vault's key of now.
   void seal_again(const base::Id16& batch);
@@ -33,6 +36,7 @@ class Outbox {
   void mark_delivered(const base::Id16& batch);
   // The batch is in the log: takes it out. Nothing where it is not here.
   std::optional<OutboxBatch> confirm(const base::Id16& batch);
+  std::optional<OutboxBatch> confirm_leaf(const base::Hash32& leaf);  // likewise, by its leaf
 
  private:
   bool seal_one();

@@ -344,7 +344,7 @@ TEST(Recovery, TheRelayCannotPassOffAnotherVault) {
       response.body = base::to_bytes(base::sha256({forged}));
     }
     if (request.url.ends_with("/v1/session")) {
-      response = {200, wire::encode(wire::SessionAnswer{"AAAA", 1000}), 0, ""};
+      response = {200, wire::encode(wire::SessionAnswer{"AAAA", 1000, 0}), 0, ""};
     }
     if (request.method == "GET" && request.url.find("/control?") != std::string::npos) {
       bool first = request.url.ends_with("after=0");

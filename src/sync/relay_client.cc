@@ -67,8 +67,10 @@ base::HttpRequest RelayClient::session(const crypto::SigningKey& key, ByteView n
   return call("POST", "/v1/session", wire::encode(request));
 }
 
-void RelayClient::accept_session(ByteView answer) {
-  token_ = wire::decode_session_answer(answer).token;
+std::int64_t RelayClient::accept_session(ByteView answer) {
+  wire::SessionAnswer session = wire::decode_session_answer(answer);
+  token_ = std::move(session.token);
+  return static_cast<std::int64_t>(std::min<std::uint64_t>(session.now_ms, INT64_MAX));
 }
 
 base::HttpRequest RelayClient::get_control(std::uint64_t after) const {
@@ -89,9 +91,11 @@ base::HttpRequest RelayClient::push(const std::vector<Bytes>& batches, bool rest
                     wire::encode_list(batches));
 }
 
-base::HttpRequest RelayClient::get_log(std::uint64_t after, std::size_t bytes) const {
-  return vault_call("GET",
-                    "/log?after=" + std::to_string(after) + "&bytes=" + std::to_string(bytes));
+base::HttpRequest RelayClient::get_log(std::uint64_t after, std::size_t bytes,
+                                       std::int64_t wait_ms) const {
+  std::string path = "/log?after=" + std::to_string(after) + "&bytes=" + std::to_string(bytes);
+  if (wait_ms > 0) path += "&wait=" + std::to_string(wait_ms);
+  return vault_call("GET", path);
 }
 
 base::HttpRequest RelayClient::restart(const base::Id16& replaces, const wire::LogPosition& known,
@@ -101,6 +105,49 @@ base::HttpRequest RelayClient::restart(const base::Id16& replaces, const wire::L
   out.raw(replaces);
   out.u64(records);
   return vault_call("POST", "/restart", out.take());
+}
+
+base::HttpRequest RelayClient::get_checkpoint(bool proposed) const {
+  return vault_call("GET", proposed ? "/checkpoint?proposed=1" : "/checkpoint");
+}
+
+base::HttpRequest RelayClient::propose_checkpoint(const base::Hash32& instead_of,
+                                                  const wire::Checkpoint& checkpoint) const {
+  base::Writer out;
+  out.raw(instead_of);
+  out.sized(wire::encode(checkpoint));
+  return vault_call("POST", "/checkpoint", out.take());
+}
+
+base::HttpRequest RelayClient::verify_checkpoint(
+    const base::Hash32& proposed, const std::array<std::uint8_t, 64>& signature) const {
+  base::Writer out;
+  out.raw(proposed);
+  out.raw(signature);
+  return vault_call("POST", "/checkpoint/verify", out.take());
+}
+
+base::HttpRequest RelayClient::missing_blobs(const std::vector<base::Hash32>& hashes) const {
+  base::Writer out;
+  out.varint(hashes.size());
+  for (const base::Hash32& hash : hashes) out.raw(hash);
+  return vault_call("POST", "/blobs/missing", out.take());
+}
+
+base::HttpRequest RelayClient::get_blob(const base::Hash32& hash) const {
+  return vault_call("GET", "/blobs/" + base::to_hex(hash));
+}
+
+base::HttpRequest RelayClient::put_blob(const base::Hash32& hash, Bytes body) const {
+  return vault_call("PUT", "/blobs/" + base::to_hex(hash), std::move(body));
+}
+
+base::HttpRequest RelayClient::get_stubs(std::uint64_t after) const {
+  return vault_call("GET", "/stubs?after=" + std::to_string(after));
+}
+
+base::HttpRequest RelayClient::restore_stubs(const wire::StubRestore& restore) const {
+  return vault_call("POST", "/stubs", wire::encode(restore));
 }
 
 base::HttpRequest RelayClient::get_mail(const base::Id16& slot) const {

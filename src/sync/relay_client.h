@@ -20,22 +20,37 @@ class RelayClient {
   void set_vault(const base::Hash32& vault) { vault_ = vault; }
   bool signed_in() const { return !token_.empty(); }
   void forget_token() { token_.clear(); }
+  const std::string& token() const { return token_; }
+  void set_token(std::string token) { token_ = std::move(token); }
 
   base::HttpRequest create_vault(ByteView genesis) const;
   base::HttpRequest challenge() const;
   base::HttpRequest session(const crypto::SigningKey& key, ByteView nonce) const;
-  void accept_session(ByteView answer);
+  // Returns the time by the relay's clock.
+  std::int64_t accept_session(ByteView answer);
   base::HttpRequest get_control(std::uint64_t after) const;
   base::HttpRequest post_control(const base::Hash32& head, ByteView record) const;
   // A record that the relay has lost, at its position in the list.
   base::HttpRequest restore_control(std::uint64_t at, ByteView record) const;
   // `restores`: batches that the relay has lost, of any device.
   base::HttpRequest push(const std::vector<Bytes>& batches, bool restores = false) const;
-  base::HttpRequest get_log(std::uint64_t after, std::size_t bytes) const;
+  // `wait_ms`: for so long the relay may wait for something to come, where nothing is there.
+  base::HttpRequest get_log(std::uint64_t after, std::size_t bytes, std::int64_t wait_ms = 0) const;
   // Has the log of that id begin anew, where it does not lead to what is known, or the relay has
   // fewer records of the device list.
   base::HttpRequest restart(const base::Id16& replaces, const wire::LogPosition& known,
                             std::uint64_t records) const;
+  // Checkpoints: the one that counts or the one that is proposed; compare-and-set on the latter.
+  base::HttpRequest get_checkpoint(bool proposed) const;
+  base::HttpRequest propose_checkpoint(const base::Hash32& instead_of,
+                                       const wire::Checkpoint& checkpoint) const;
+  base::HttpRequest verify_checkpoint(const base::Hash32& proposed,
+                                      const std::array<std::uint8_t, 64>& signature) const;
+  base::HttpRequest missing_blobs(const std::vector<base::Hash32>& hashes) const;
+  base::HttpRequest get_blob(const base::Hash32& hash) const;
+  base::HttpRequest put_blob(const base::Hash32& hash, Bytes body) const;
+  base::HttpRequest get_stubs(std::uint64_t after) const;
+  base::HttpRequest restore_stubs(const wire::StubRestore& restore) const;
   base::HttpRequest get_mail(const base::Id16& slot) const;
   base::HttpRequest put_mail(const base::Id16& slot, ByteView body, std::int64_t lifetime_ms) const;
   // Which vault has, or had, this recovery key.

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "holdfast/backup.h"
 #include "src/sync/test_lies.h"
 
 namespace holdfast::sync {
@@ -43,8 +44,8 @@ void smuggle(TestVault& vault, const Bytes& batch) {
   row.chain = wire::chain_next(row.chain, row.head, wire::leaf_of(batch));
   wire::BatchHeader header = wire::decode_batch_header(batch);
   vault.relay.storage.transaction([&] {
-    vault.relay.storage.add_batch(id, {row.head, wire::leaf_of(batch), row.chain}, header.batch,
-                                  batch);
+    vault.relay.storage.add_batch(id, {row.head, row.chain, 0},
+                                  {header.batch, header.device, wire::leaf_of(batch)}, batch);
     vault.relay.storage.put_vault(id, row);
   });
 }
@@ -123,6 +124,38 @@ TEST(HostileRelayAndDevice, ARemovalOnAnotherHistoryIsAFork) {
     EXPECT_EQ(result.error, ErrorCode::fork);
     EXPECT_NE(result.message.find("another history"), std::string::npos) << result.message;
   }
+}
+
+// As the message says: make a backup, restore it as a new store, and join with that.
+TEST(RevokedDevice, ItsBackupJoinsAgainWithWhatItHadNotSent) {
+  TestVault vault;
+  vault[1].store->store("sent", {{"n", 1}});
+  vault.settle();
+  vault[1].store->store("unsent", {{"n", 2}});
+  vault[0].vault().revoke(id_of(vault[1]));
+  EXPECT_EQ(vault[1].sync->sync().error, ErrorCode::revoked);
+  backup(*vault[1].store, "b", store::FakeWorld::key());
+  TestDevice again(vault.relay, 9);
+  again.sync.reset();
+  again.store.reset();
+  again.world.environment.files = again.world.files = vault[1].world.files;
+  RestoreOptions options;
+  options.store = again.world.options();
+  restore("b", store::FakeWorld::key(), "new.db", store::FakeWorld::key(), options);
+  again.store.emplace(again.world.open("new.db"));
+  again.sync.emplace(*again.store);
+  again.vault().join(vault[0].vault().invite_ticket(), "again");
+  for (int round = 0; round < 2; ++round) {
+    SyncResult result = again.sync->sync();
+    EXPECT_EQ(result.state, SyncState::up_to_date) << result.message;
+    EXPECT_TRUE(result.notices.empty());
+    ASSERT_TRUE(again.store->retrieve("unsent"));
+  }
+  again.store->patch("unsent", {{"n", 3}});
+  again.sync->sync();
+  vault[0].sync->sync();
+  EXPECT_EQ(vault[0].store->retrieve("unsent"), (Json{{"n", 3}}));
+  EXPECT_EQ(again.store->list(), vault[0].store->list());
 }
 
 }  // namespace

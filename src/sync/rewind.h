@@ -1,6 +1,7 @@
 #pragma once
 
-#include "src/sync/membership.h"
+#include "src/sync/sealing.h"
+#include "src/wire/checkpoint.h"
 
 namespace holdfast::sync {
 
@@ -35,7 +36,8 @@ struct LostBatch {
   base::Id16 device{};
   std::uint64_t last = 0;  // of its change sets; 0: it has none
   std::string held_for;    // why it is not applied; empty: it is
-  Bytes body;
+  base::Hash32 leaf{};
+  Bytes body;  // empty: a checkpoint stands for it
 };
 
 // What this device holds of the log that the relay has lost. It stays applied, and goes back to the
@@ -49,8 +51,8 @@ class LostBatches {
   std::vector<LostBatch> list(std::size_t bytes) const;
   std::optional<LostBatch> find(const base::Hash32& leaf) const;
   void forget(const base::Hash32& leaf);  // it is in the log again
-  // Whether the log holds what this batch says in other batches of its author, sealed again; then
-  // it is forgotten.
+  // Of a batch that the relay does not take: whether the log holds what it says in other batches of
+  // its author, sealed again, or it was never applied here; then it is forgotten.
   bool drop_repeated(const Membership& membership, const LostBatch& batch);
   // Leaf of the last one of a device; nothing where there is none.
   std::optional<base::Hash32> last_leaf(const base::Id16& device) const;
@@ -59,9 +61,21 @@ class LostBatches {
   store::Engine& engine_;
 };
 
-// The change sets of a device in the log behind a place, encoded one by one, by their sequence.
-std::map<std::uint64_t, Bytes> changes_in_log(store::Engine& engine, const Membership& membership,
-                                              const base::Id16& device, std::uint64_t after);
+// What tells change sets of a device apart, by their sequence: see Claim.
+using ChangeHashes = std::map<std::uint64_t, base::Id16>;
+base::Id16 hash_of(const model::ChangeSet& change);
+// Those of a device in the log behind a place; where a checkpoint stands for it, the last of them.
+ChangeHashes changes_in_log(store::Engine& engine, const Membership& membership,
+                            const base::Id16& device, std::uint64_t after);
+
+// Batches of a device that came past the log, and have not come in it.
+std::vector<Bytes> loose_of(store::Engine& engine, const base::Id16& device);
+// Those that hold other changes under the numbers of some in `held`: they
+// are by a copy of their author's store.
+std::vector<Bytes> loose_beside(store::Engine& engine, const Membership& membership,
+                                const base::Id16& device, const ChangeHashes& held);
+// Throws MustBeginAgain where this batch of the log shows that there are such.
+void check_loose(store::Engine& engine, const Membership& membership, const OpenedBatch& batch);
 
 // Takes this device's place in the log back to `common`, under its log id; what lies behind it are
 // lost batches from then on. Returns how many. In one transaction.
@@ -69,6 +83,10 @@ std::uint64_t rewind(store::Engine& engine, Membership& membership, const LogPos
 
 // Each device's last leaf as the log says, in the caller's transaction.
 void set_leaves_again(store::Engine& engine);
+
+// Batches that a checkpoint stands for and that the relay has lost, with the place behind which
+// they were.
+wire::StubPage lost_places(store::Engine& engine);
 
 // Whether a log of this id was the vault's before it began anew.
 bool is_former_log(store::Engine& engine, const base::Id16& log_id);

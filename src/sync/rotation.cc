@@ -60,13 +60,48 @@ struct WholeLog {
   LogPosition head;
   std::map<base::Id16, base::Hash32> leaves;
 };
-WholeLog read_log(store::Engine& engine, const RelayClient& client) {
+// The beginning of a log that the relay has let go of: the checkpoint of it says the same, signed.
+WholeLog read_checkpoint(store::Engine& engine, const RelayClient& client,
+                         const wire::ControlState& list, const base::Id16& log_id) {
+  wire::Checkpoint checkpoint = wire::decode_checkpoint(ask(engine, client.get_checkpoint(false)));
+  WholeLog out;
+  out.head = {log_id, 0, wire::chain_start(log_id)};
+  base::Hash32 history = wire::history_start();
+  while (out.head.position < checkpoint.position) {
+    wire::StubPage page = wire::decode_stub_page(ask(engine, client.get_stubs(out.head.position)));
+    if (page.log_id != log_id || page.after != out.head.position || page.stubs.empty()) break;
+    for (const wire::Stub& stub : page.stubs) {
+      if (out.head.position == checkpoint.position) break;
+      ++out.head.position;
+      out.head.chain = wire::chain_next(out.head.chain, out.head.position, stub.leaf);
+      history = wire::history_next(history, out.head.position, stub.leaf);
+    }
+  }
+  bool proved = wire::counts(checkpoint, list) && out.head.position == checkpoint.position &&
+                history == checkpoint.history;
+  if (!proved) {
+    throw Error(ErrorCode::protocol,
+                "the relay's history does not lead to the checkpoint that the vault's devices "
+                "signed");
+  }
+  out.leaves.insert(checkpoint.leaves.begin(), checkpoint.leaves.end());
+  return out;
+}
+
+WholeLog read_log(store::Engine& engine, const RelayClient& client,
+                  const wire::ControlState& list) {
   constexpr std::size_t kPageBytes = 2 << 20;
   WholeLog out;
-  for (bool first = true;; first = false) {
+  for (bool first = true;;) {
     wire::LogPage page =
         wire::decode_log_page(ask(engine, client.get_log(out.head.position, kPageBytes)));
+    if (first && page.floor > 0 && out.head.position == 0) {
+      out = read_checkpoint(engine, client, list, page.log_id);
+      first = false;
+      continue;
+    }
     if (first) out.head = {page.log_id, 0, wire::chain_start(page.log_id)};
+    first = false;
     bool fits = page.log_id == out.head.log_id && page.start_chain == out.head.chain &&
                 page.head - out.head.position >= page.batches.size();
     for (const Bytes& batch : page.batches) {
@@ -257,7 +292,7 @@ class Recovery {
       list_.fetch(engine_, client_);
       require_current();
       EpochKeys previous = passed_on(list_, open_boxes(list_, keys_.box));
-      WholeLog log = read_log(engine_, client_);
+      WholeLog log = read_log(engine_, client_, list_.state);
       through_ = log.head;
       try {
         post_record(engine_, client_, list_.state, keys_.sign,

@@ -108,6 +108,24 @@ crypto::Committed batch_key(const wire::BatchHeader& header, ByteView epoch_key)
 
 }  // namespace
 
+Bytes packed(ByteView bytes) {
+  Bytes compressed = compress(bytes);
+  base::Writer out;
+  out.u32(static_cast<std::uint32_t>(compressed.size()));
+  out.raw(compressed);
+  return out.take();
+}
+
+Bytes unpacked(ByteView plain) {
+  base::Reader in(plain, "a batch");
+  std::uint32_t size = in.u32();
+  Bytes inside = decompress(in.raw(size));
+  for (std::uint8_t byte : in.rest()) {
+    if (byte != 0) in.fail("its padding is not empty");
+  }
+  return inside;
+}
+
 Bytes seal_batch(const BatchContent& content, const base::Hash32& previous_leaf,
                  const Membership& membership, const store::Identity& identity,
                  base::Random& random) {
@@ -123,17 +141,13 @@ Bytes seal_batch(const BatchContent& content, const base::Hash32& previous_leaf,
   Bytes head = wire::encode(header);
 
   Bytes inside = encode_content(content);
-  Bytes compressed = compress(inside);
-  base::Writer plain;
-  plain.u32(static_cast<std::uint32_t>(compressed.size()));
-  plain.raw(compressed);
+  Bytes padded = packed(inside);
   constexpr std::size_t kBehind = crypto::kTagSize + wire::kSignatureSize;
-  std::size_t size = wire::padded_size(head.size() + plain.size() + kBehind);
+  std::size_t size = wire::padded_size(head.size() + padded.size() + kBehind);
   if (inside.size() > kMaxContent) size = wire::kMaxBatch + 1;
   if (size > wire::kMaxBatch) {
     throw Error(ErrorCode::too_large, "a change does not fit into one batch");
   }
-  Bytes padded = plain.take();
   padded.resize(size - head.size() - kBehind);
   Bytes sealed = crypto::seal_once(key.key.view(), head, padded);
   head.insert(head.end(), sealed.begin(), sealed.end());
@@ -156,22 +170,27 @@ OpenedBatch open_batch(ByteView batch, const Membership& membership) {
   if (!wire::is_signed(batch, out.header.vault, author->sign)) {
     throw Error(ErrorCode::protocol, "a batch is not signed by its author");
   }
+  // Every device has the same key of an epoch, or none: what one cannot open with it nobody can.
   crypto::Committed key = batch_key(out.header, membership.epoch_key(out.header.epoch).view());
-  if (!crypto::equal(key.commitment, out.header.commitment)) {
-    throw Error(ErrorCode::protocol, "a batch is not sealed under the vault's key");
+  std::optional<crypto::Secret> plain;
+  if (crypto::equal(key.commitment, out.header.commitment)) {
+    ByteView head = batch.first(wire::BatchHeader::kSize);
+    std::size_t end = batch.size() - wire::kSignatureSize;
+    plain = crypto::open_once(key.key.view(), head, batch.first(end).subspan(head.size()));
   }
-  ByteView head = batch.first(wire::BatchHeader::kSize);
-  std::size_t end = batch.size() - wire::kSignatureSize;
-  std::optional<crypto::Secret> plain =
-      crypto::open_once(key.key.view(), head, batch.first(end).subspan(head.size()));
-  if (!plain) throw Error(ErrorCode::protocol, "a batch fails authentication");
-  base::Reader in(plain->view(), "a batch");
-  std::uint32_t size = in.u32();
-  Bytes inside = decompress(in.raw(size));
-  for (std::uint8_t byte : in.rest()) {
-    if (byte != 0) in.fail("its padding is not empty");
+  if (!plain) {
+    out.void_because = "it is not sealed under the vault's key";
+    out.is_readable = false;
+    return out;
   }
-  out.content = decode_content(inside);
+  try {
+    out.content = decode_content(unpacked(plain->view()));
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::malformed) throw;
+    out.void_because = error.what();
+    out.is_readable = false;
+    return out;
+  }
   if (out.content.changes.empty()) return out;
   try {
     out.changes = model::decode_changes(out.content.changes, out.header.device);

@@ -32,12 +32,18 @@ Bytes seal_batch(const BatchContent& content, const base::Hash32& previous_leaf,
                  const Membership& membership, const store::Identity& identity,
                  base::Random& random);
 
+// Compressed, behind its size, and back. Throws Error(malformed).
+Bytes packed(ByteView bytes);
+Bytes unpacked(ByteView plain);  // and padding of zeros behind it
+
 struct OpenedBatch {
   wire::BatchHeader header;
   BatchContent content;
   std::vector<model::ChangeSet> changes;
-  std::string void_because;  // validly signed, yet against the rules: on every device its change
-                             // sets count as seen and do nothing. Empty: a good batch
+  // Validly signed, yet against the rules: on every device its change sets count as seen and do
+  // nothing. Empty: a good batch.
+  std::string void_because;
+  bool is_readable = true;  // else its content says nothing at all
 };
 // Throws Error: malformed or protocol (not a valid batch of this vault), newer_version, not_found
 // (its author is not in the device list as known here).

@@ -3,6 +3,7 @@
 #include <functional>
 
 #include "holdfast/incremental_sync.h"
+#include "src/sync/checkpoint_exchange.h"
 #include "src/sync/new_beginning.h"
 #include "src/sync/relay_client.h"
 
@@ -20,9 +21,13 @@ class Session {
   enum class Next { request, wait, done };
   enum class Scope { receive, all };  // receive: send nothing of this device's, and write nothing
 
+  // `token`: of a session that the relay knows already, perhaps. Then what is to be sent is sent
+  // first: where nobody else has written in between, that is all.
   Session(store::Engine& engine, const std::string& relay_url, base::Random& random,
-          Scope scope = Scope::all);
+          Scope scope = Scope::all, const std::string& token = "");
+  const std::string& token() const { return client_.token(); }
 
+  // Throws only what is wrong with the store itself (io, corrupt), as deliver() does.
   Next next();
   const base::HttpRequest& request() const { return request_; }
   std::int64_t wait_ms() const { return wait_ms_; }
@@ -30,6 +35,10 @@ class Session {
   // Throws only what is wrong with the store itself (io, corrupt); the rest ends the session.
   void deliver(const base::HttpResponse& response);
   void cancel();
+  static Error cancellation();
+  // Called now and then, in a transaction, while much is put into the store; where it throws,
+  // nothing is.
+  void set_during(std::function<void()> during);
 
   const std::optional<Error>& failure() const { return failure_; }
   const InboxCounts& counts() const { return counts_; }
@@ -47,6 +56,7 @@ class Session {
     compare,  // find out which part
     restore,  // give it back
     push,
+    checkpoint,  // see CheckpointExchange
     done,
   };
 
@@ -58,6 +68,7 @@ class Session {
   void look_at_new_log();
   void prepare_login();
   void pull_to(std::uint64_t head);
+  void note_relay_time(std::int64_t relay_ms);
   // What the relay has lost: see healing.cc.
   void heal_list();
   void on_relisted(ByteView body);
@@ -70,12 +81,16 @@ class Session {
   void prepare_enrolment();
   void finish_beginning();
   void prepare_restore();
+  void prepare_places();
+  void exchange_checkpoint(Phase then);
+  void require_few_exchanges();
+  bool stop_where_to_verify(wire::LogPage& page) const;
   void on_restored(ByteView body);
   void on_stale(const OutboxBatch& refused);
   void prepare_push();
   void look_again();
   void enter(Phase phase);
-  void retry_or_fail(const Error& error, std::int64_t retry_after_ms);
+  void retry_or_fail(const Error& error, const base::HttpResponse& response);
 
   store::Engine& engine_;
   base::Random& random_;
@@ -85,6 +100,14 @@ class Session {
   Inbox inbox_;
   NewBeginning beginning_;
   RelayClient client_;
+  WorkStep work_step_;
+  std::size_t parts_done_ = 0;  // of work in the store
+  std::size_t parts_ = 0;       // 0: there is none at the moment
+  CheckpointExchange exchange_;
+  Phase after_exchange_ = Phase::done;
+  bool kept_up_ = false;       // checkpoints were seen to
+  bool is_token_old_ = false;  // another sync's, and no answer to it yet
+  bool is_quick_ = false;      // nothing was asked for before sending
   Phase phase_ = Phase::challenge;
   bool prepared_ = false;
   bool settled_ = false;  // what was due is written
@@ -98,6 +121,7 @@ class Session {
   bool is_relisting_ = false;    // the relay's list turned out to be shorter
   int rewinds_ = 0;
   int beginnings_ = 0;
+  bool gave_chunks_ = false;        // of a checkpoint whose places are to be brought back
   bool told_loss_ = false;          // the relay knows that its list is short
   std::uint64_t relisted_ = 0;      // records given back
   bool looked_for_others_ = false;  // other changes of this device, that the relay speaks of
@@ -109,13 +133,36 @@ class Session {
   std::uint64_t bytes_ = 0;
   std::uint64_t pushed_ = 0;
   std::uint64_t promised_ = 0;  // the head that an answer to a push named: a page must reach it
-  std::size_t push_bytes_;      // of batches in one request; less after a failure
+  std::size_t push_bytes_;      // of batches in one request; less after the link broke
+  std::size_t pull_bytes_;      // likewise in one answer
+  int exchanges_ = 0;           // checkpoints loaded or verified in this sync
   std::optional<Error> failure_;
   InboxCounts counts_;
 };
 
-// Performs what the session asks for until it is done. `cancelled` and `progress` may be null.
+constexpr const char* kTrustsRelayTime = "trusts_relay_time";
+
+// How far a sync is, for whoever asks from another thread.
+class LatestProgress {
+ public:
+  void set(const SyncProgress& progress) {
+    std::lock_guard lock(mutex_);
+    now_ = progress;
+  }
+  SyncProgress get() const {
+    std::lock_guard lock(mutex_);
+    return now_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  SyncProgress now_;
+};
+
+// Performs what the session asks for until it is done. All but the session and the world may be
+// null. `progress` is called between requests, never within a transaction.
 void drive(Session& session, const base::Environment& world, const std::atomic<bool>* cancelled,
-           const std::function<void(const SyncProgress&)>& progress);
+           const std::function<void(const SyncProgress&)>& progress,
+           LatestProgress* latest = nullptr);
 
 }  // namespace holdfast::sync

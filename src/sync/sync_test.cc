@@ -215,6 +215,65 @@ TEST(Sync, LargeTransactionsTravelInManyBatches) {
   EXPECT_EQ(vault[1].store->list().size(), 3001u);
 }
 
+// A link that is cut before much has gone over it, each time anew.
+TEST(Sync, GoesOverALinkThatCarriesLittleAtATime) {
+  TestVault vault;
+  vault.settle();
+  std::mt19937_64 rng(1);
+  for (int i = 0; i < 3000; ++i) {
+    std::string noise(200, ' ');
+    for (char& c : noise) c = static_cast<char>('!' + rng() % 90);
+    vault[0].store->store("k" + std::to_string(i), {{"noise", noise}});
+  }
+  constexpr std::size_t kCarries = 300'000;
+  std::size_t most = 0;
+  vault.relay.before = [&](const base::HttpRequest& request) {
+    most = std::max(most, request.body.size());
+    return request.body.size() > kCarries;
+  };
+  vault.relay.after = [&](const base::HttpRequest&, base::HttpResponse& response) {
+    most = std::max(most, response.body.size());
+    if (response.body.size() > kCarries) response = {0, {}, 0, "cut"};
+  };
+  EXPECT_EQ(vault[0].sync->sync().state, SyncState::up_to_date);
+  EXPECT_EQ(vault[1].sync->sync().state, SyncState::up_to_date);
+  EXPECT_GT(most, kCarries);
+  expect_equal(vault);
+}
+
+TEST(Sync, TellsHowLongAPhaseWillTake) {
+  TestVault vault;
+  vault.settle();
+  for (int i = 0; i < 40; ++i) {
+    vault[0].store->store("r", {{"n", i}});
+    vault[0].sync->prepare_sync_package();  // a batch each
+  }
+  vault[0].sync->sync();
+  vault.relay.after = [&](const base::HttpRequest& request, base::HttpResponse& response) {
+    if (request.url.find("/log?") == std::string::npos) return;
+    wire::LogPage page = wire::decode_log_page(response.body);
+    page.batches.resize(std::min<std::size_t>(page.batches.size(), 10));
+    page.end_chain = page.start_chain;
+    std::uint64_t position = Membership(vault[1].store->engine()).log()->position;
+    for (const Bytes& batch : page.batches) {
+      page.end_chain = wire::chain_next(page.end_chain, ++position, wire::leaf_of(batch));
+    }
+    response.body = wire::encode(page);
+    vault.clock->advance_ms(1000);
+  };
+  std::vector<SyncProgress> seen;
+  vault[1].sync->sync([&](const SyncProgress& progress) {
+    if (progress.phase == SyncProgress::Phase::receiving) seen.push_back(progress);
+  });
+  std::erase_if(seen, [](const SyncProgress& progress) { return progress.items == 0; });
+  ASSERT_GE(seen.size(), 3u);
+  EXPECT_EQ(seen[1].items, 20u);
+  EXPECT_EQ(seen[1].total, 40u);
+  EXPECT_EQ(seen[1].remaining_ms, 2000);
+  EXPECT_EQ(seen[2].remaining_ms, 1000);
+  expect_equal(vault);
+}
+
 TEST(Sync, ALoneChangeCostsItsPaddedFloorAndOneRequestUp) {
   TestVault vault;
   vault[0].store->store("a", {{"title", "0123456789"}});

@@ -48,24 +48,25 @@ void Inbox::require_leads_to_end(const base::Id16& device, ByteView batch) const
 
 // Once all that counts of a device that was taken out is here, nobody waits for more of it: some
 // change sets may build on what it handed over past the relay, and what never came to the log.
-void Inbox::close_revoked(InboxCounts& counts) {
+void Inbox::close_revoked(bool now) {
   for (const auto& [id, device] : membership_.control().devices()) {
     if (!device.revoked || id == engine_.identity().id || engine_.is_closed(id)) continue;
-    if (!is_at_end(device, id)) continue;
     store::Connection& db = engine_.database().connection();
     Statement held(db.prepare("SELECT 1 FROM log WHERE device = ? AND held > 0 LIMIT 1"));
     held.bind(ByteView(id));
-    if (held.step()) continue;
+    if (!now && (!is_at_end(device, id) || held.step())) continue;
     Statement last(db.prepare("SELECT coalesce(max(last), 0) FROM batch WHERE device = ?"));
     last.bind(ByteView(id));
     last.step();
-    if (engine_.seen().at(id) > static_cast<std::uint64_t>(last.integer(0))) {
-      counts.notices.push_back(
-          "changes that '" + membership_.device_name(id).name +
-          "' never sent before it was taken out of the vault are on this device alone: edit those "
-          "records again to share them");
+    auto end = static_cast<std::uint64_t>(last.integer(0));
+    bool has_more = !now && engine_.seen().at(id) > end;
+    if (has_more && !loose_of(engine_, id).empty()) {
+      throw MustBeginAgain{"changes that '" + membership_.device_name(id).name +
+                           "' handed to this device, and never sent before it was taken out of the "
+                           "vault, are this device's to bring; this store had to begin again"};
     }
-    engine_.close_device(id, static_cast<std::uint64_t>(last.integer(0)));
+    // What a backup of that device held stays here: it is all that is left of it.
+    engine_.close_device(id, has_more ? engine_.seen().at(id) : end);
   }
 }
 

@@ -15,6 +15,10 @@
 namespace holdfast::sync {
 
 class Simulation {
+  static constexpr int kActions = 60;
+  static constexpr int kHealingRounds = 8;
+  static constexpr const char* kCanary = "canary-in-the-vault";
+
  public:
   explicit Simulation(std::uint64_t seed);
   ~Simulation();
@@ -50,6 +54,7 @@ class Simulation {
   void write(Device& device);
   void write_shared(Device& device);
   void write_own(Device& device);
+  void carry(Device& device);
   void start_session(Device& device);
   void step_session(Device& device, std::uint64_t session);
   void send(Device& device, std::uint64_t session);
@@ -62,6 +67,7 @@ class Simulation {
   void relay_fails();
   void check_causality(Device& device);
   void heal();
+  void join_late();
   void compare();
   void fail(const std::string& why);
 
@@ -73,6 +79,7 @@ class Simulation {
   std::map<std::string, Written> written_;
   Bytes relay_copy_;
   bool relay_loses_ = false;  // in this run; stores are copied in the others
+  bool carries_ = false;      // packages past the relay, in this run; then nobody is taken out
   bool list_is_short_ = false;
   std::uint64_t next_session_ = 1;
   std::uint64_t next_id_ = 1;

@@ -63,12 +63,18 @@ struct FakeRelay {
   void restart() {
     service.~Service();
     new (&service) relay::Service(storage, *clock, random, {kRelayUrl});
+    if (retention_ms) service.set_retention(*retention_ms);
+  }
+  void set_retention(std::int64_t ms) {
+    retention_ms = ms;
+    service.set_retention(ms);
   }
 
   std::shared_ptr<base::FakeClock> clock;
   base::SeededRandom random{99};
   relay::SqliteStorage storage{":memory:"};
   relay::Service service;
+  std::optional<std::int64_t> retention_ms;
   bool down = false;
   std::function<bool(const base::HttpRequest&)> before;  // true: the request is lost
   std::function<void(const base::HttpRequest&, base::HttpResponse&)> after;
@@ -79,7 +85,10 @@ struct FakeRelay {
 
 // One device: a store in memory, and what works on it.
 struct TestDevice {
-  TestDevice(FakeRelay& relay, std::uint64_t seed) : world(seed) {
+  TestDevice(FakeRelay& relay, std::uint64_t seed,
+             std::uint64_t checkpoint_bytes = StoreOptions().checkpoint_bytes)
+      : world(seed) {
+    world.checkpoint_bytes = checkpoint_bytes;
     world.clock = relay.clock;
     world.environment.clock = relay.clock;
     world.environment.network = std::make_shared<base::FakeNetwork>(
@@ -116,8 +125,10 @@ struct TestVault {
       : clock(std::make_shared<base::FakeClock>()), relay(clock) {
     for (int i = 0; i < count; ++i) add(seed * 100 + static_cast<std::uint64_t>(i));
   }
-  TestDevice& add(std::uint64_t seed) {
-    devices.push_back(std::make_unique<TestDevice>(relay, seed));
+  // `checkpoint_bytes`: see StoreOptions.
+  TestDevice& add(std::uint64_t seed,
+                  std::uint64_t checkpoint_bytes = StoreOptions().checkpoint_bytes) {
+    devices.push_back(std::make_unique<TestDevice>(relay, seed, checkpoint_bytes));
     TestDevice& device = *devices.back();
     std::string name = "device-" + std::to_string(devices.size());
     if (devices.size() == 1) {

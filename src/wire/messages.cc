@@ -51,6 +51,7 @@ Bytes encode(const SessionAnswer& answer) {
   base::Writer out;
   out.sized(answer.token);
   out.u64(answer.lifetime_ms);
+  out.u64(answer.now_ms);
   return out.take();
 }
 
@@ -59,6 +60,7 @@ SessionAnswer decode_session_answer(ByteView bytes) {
   SessionAnswer answer;
   answer.token = in.sized_text();
   answer.lifetime_ms = in.u64();
+  answer.now_ms = in.u64();
   // It goes into a request's header as it is.
   if (answer.token.empty() || answer.token.size() > 1024 || !base::from_base64url(answer.token)) {
     in.fail("the token is not one");
@@ -117,7 +119,11 @@ Bytes encode(const LogPage& page) {
   out.raw(page.chain);
   out.raw(page.start_chain);
   out.u64(page.floor);
-  out.sized(page.checkpoint);
+  for (const CheckpointHead& head : {page.checkpoint, page.proposed}) {
+    out.u64(head.position);
+    out.raw(head.hash);
+    out.u8(head.counts ? 1 : 0);
+  }
   out.raw(page.control_head);
   write_list(out, page.batches);
   out.raw(page.end_chain);
@@ -132,7 +138,11 @@ LogPage decode_log_page(ByteView bytes) {
   page.chain = in.array<32>();
   page.start_chain = in.array<32>();
   page.floor = in.u64();
-  page.checkpoint = base::to_bytes(in.sized());
+  for (CheckpointHead* head : {&page.checkpoint, &page.proposed}) {
+    head->position = in.u64();
+    head->hash = in.array<32>();
+    head->counts = in.u8() != 0;
+  }
   page.control_head = in.array<32>();
   page.batches = read_list(in);
   page.end_chain = in.array<32>();

@@ -3,7 +3,7 @@
 // The bodies of the relay protocol, both ways. docs/protocol.md describes them with an example.
 // Decoders take hostile input and throw Error(malformed).
 
-#include "src/wire/log.h"
+#include "src/wire/checkpoint.h"
 
 namespace holdfast::wire {
 
@@ -27,6 +27,7 @@ SessionRequest decode_session_request(ByteView bytes);
 struct SessionAnswer {
   std::string token;
   std::uint64_t lifetime_ms = 0;
+  std::uint64_t now_ms = 0;  // UTC by the relay's clock
 };
 Bytes encode(const SessionAnswer& answer);
 SessionAnswer decode_session_answer(ByteView bytes);
@@ -61,8 +62,9 @@ struct LogPage {
   std::uint64_t head = 0;   // position of the newest batch
   Hash32 chain{};           // at the head
   Hash32 start_chain{};     // behind the place that was asked for: an answer to "is this your log?"
-  std::uint64_t floor = 0;  // batches up to here are only in the checkpoint
-  Bytes checkpoint;         // empty until there are checkpoints
+  std::uint64_t floor = 0;  // up to here there may be stubs only: the checkpoint has it
+  CheckpointHead checkpoint;  // that counts; position 0: none does
+  CheckpointHead proposed;    // that another device has yet to verify, likewise
   Hash32 control_head{};
   std::vector<Bytes> batches;
   Hash32 end_chain{};  // behind the last of these batches

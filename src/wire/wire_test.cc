@@ -90,7 +90,7 @@ TEST(Messages, DecodersTakeHostileInput) {
   session.nonce = Bytes(57, 1);
   session.origin = "http://127.0.0.1:1";
   survives_anything(encode(session), decode_session_request);
-  survives_anything(encode(SessionAnswer{"AAAA", 5}), decode_session_answer);
+  survives_anything(encode(SessionAnswer{"AAAA", 5, 6}), decode_session_answer);
   survives_anything(encode_list({Bytes{1, 2}, Bytes{}, Bytes(300, 3)}), decode_list);
   PushAnswer push;
   push.items = {{PushStatus::ok, 4}, {PushStatus::device_fork, 0}};
@@ -104,7 +104,7 @@ TEST(Messages, DecodersTakeHostileInput) {
   genesis.name.sealed = Bytes(20, 2);
   survives_anything(encode(genesis), decode_control);
   EXPECT_THROW(decode_list(Bytes{0xff, 0xff, 0xff, 0xff, 0x0f}), Error);
-  EXPECT_THROW(decode_session_answer(encode(SessionAnswer{"a\r\nX: y", 5})), Error);
+  EXPECT_THROW(decode_session_answer(encode(SessionAnswer{"a\r\nX: y", 5, 6})), Error);
 }
 
 TEST(Messages, RoundTrip) {

@@ -1,0 +1,254 @@
+// The service's calls on checkpoints: what stands for the beginning of a log, so that the relay
+// need not keep all of it for ever.
+
+#include <algorithm>
+
+#include "relay/answers.h"
+
+namespace holdfast::relay {
+namespace {
+
+constexpr std::int64_t kUnusedBlobMs = 7 * 24 * 3'600'000LL;  // an upload may take that long
+constexpr std::int64_t kRetainEachMs = 3'600'000;
+
+}  // namespace
+
+Response Service::stubs(const Session& session, const std::string& query) {
+  wire::StubPage page;
+  page.log_id = storage_.vault(session.vault).value().log_id;
+  page.after = query_number(query, "after", 0);
+  page.stubs = storage_.stubs(session.vault, page.after);
+  return answer(wire::encode(page));
+}
+
+// Batches that this relay has lost, and whose bytes are nowhere any more: the checkpoint that
+// stands for them proves that they were there.
+Response Service::restore_stubs(const Session& session, ByteView body) {
+  using wire::PushStatus;
+  auto [checkpoint, page] = wire::decode_stub_restore(body);
+  Vault vault = storage_.vault(session.vault).value();
+  const wire::ControlState& state = control_state(session.vault);
+  Hash32 history = wire::history_start();
+  std::map<Hash32, std::uint64_t> here;  // batches are the same where their leaves are
+  for (std::uint64_t at = 0; at < vault.head;) {
+    for (const wire::Stub& stub : storage_.stubs(session.vault, at)) {
+      here[stub.leaf] = ++at;
+      if (at <= page.after) history = wire::history_next(history, at, stub.leaf);
+    }
+  }
+  if (page.after > vault.head) return say(409, "the log is another");
+  std::uint64_t position = page.after;
+  for (const wire::Stub& stub : page.stubs) {
+    history = wire::history_next(history, ++position, stub.leaf);
+    if (!state.device(stub.device)) return say(400, "a batch is of no device of the vault");
+    bool is_another = here.count(stub.leaf) == 0 && storage_.batch_place(session.vault, stub.batch);
+    if (is_another) return say(409, "another batch is here under its name");
+  }
+  bool proved = wire::counts(checkpoint, state) && position == checkpoint.position &&
+                history == checkpoint.history;
+  if (page.log_id != vault.log_id || !proved) return say(409, "the checkpoint is of another log");
+  if (!has_chunks(session.vault, checkpoint)) return say(409, "a part of it is missing");
+  std::optional<wire::Checkpoint> old = counted(session.vault);
+  bool is_of_log = true;
+  const std::uint64_t floor = vault.floor;
+  position = page.after;
+  wire::PushAnswer out;
+  storage_.transaction([&] {
+    for (const wire::Stub& stub : page.stubs) {
+      auto place = here.find(stub.leaf);
+      std::uint64_t goes_to = place == here.end() ? vault.head + 1 : place->second;
+      is_of_log = is_of_log && goes_to == ++position;
+      if (place != here.end()) {
+        out.items.push_back({PushStatus::duplicate, place->second});
+        continue;
+      }
+      vault.floor = ++vault.head;
+      vault.chain = wire::chain_next(vault.chain, vault.head, stub.leaf);
+      storage_.add_batch(session.vault, {vault.head, vault.chain, clock_.now_ms()}, stub, {});
+      here[stub.leaf] = vault.head;
+      out.items.push_back({PushStatus::ok, vault.head});
+      // Whose they are only the checkpoint says.
+      for (const auto& [device, leaf] : checkpoint.leaves) {
+        if (leaf == stub.leaf) storage_.set_device_leaf(session.vault, device, leaf);
+      }
+    }
+    // Nothing stands here without what stands for it.
+    bool is_newer = (!old || old->position < checkpoint.position) && floor <= checkpoint.position;
+    if (is_of_log && is_newer) accept(session.vault, vault, checkpoint);
+    storage_.put_vault(session.vault, vault);
+  });
+  out.log_id = vault.log_id;
+  out.head = vault.head;
+  out.chain = vault.chain;
+  return answer(wire::encode(out));
+}
+
+// What pages of the log say, looked at again only where something changed.
+const Service::Heads& Service::checkpoint_heads(const Hash32& vault_id) {
+  if (heads_.size() > kCachedVaults) heads_.clear();
+  const wire::ControlState& state = control_state(vault_id);
+  auto [found, added] = heads_.try_emplace(vault_id);
+  Heads& heads = found->second;
+  if (!added && heads.records == state.count()) return heads;
+  heads = {};
+  heads.records = UINT64_MAX;  // until all of it is read
+  for (auto which : {Storage::Checkpoint::counts, Storage::Checkpoint::proposed}) {
+    Bytes stored = storage_.checkpoint(vault_id, which);
+    if (stored.empty()) continue;
+    wire::Checkpoint checkpoint = wire::decode_checkpoint(stored);
+    wire::CheckpointHead& head =
+        which == Storage::Checkpoint::counts ? heads.counted : heads.proposed;
+    head.position = checkpoint.position;
+    head.hash = wire::sha256({stored});
+    head.counts = wire::counts(checkpoint, state);
+  }
+  heads.records = state.count();
+  return heads;
+}
+
+void Service::put_checkpoint(const Hash32& vault_id, Storage::Checkpoint which, ByteView bytes) {
+  heads_.erase(vault_id);
+  storage_.put_checkpoint(vault_id, which, bytes);
+}
+
+bool Service::has_chunks(const Hash32& vault_id, const wire::Checkpoint& checkpoint) {
+  return std::all_of(checkpoint.chunks.begin(), checkpoint.chunks.end(),
+                     [&](const Hash32& chunk) { return storage_.has_blob(vault_id, chunk); });
+}
+
+// The one that counts by the device list as it is now.
+std::optional<wire::Checkpoint> Service::counted(const Hash32& vault_id) {
+  Bytes bytes = storage_.checkpoint(vault_id, Storage::Checkpoint::counts);
+  if (bytes.empty()) return std::nullopt;
+  wire::Checkpoint checkpoint = wire::decode_checkpoint(bytes);
+  if (!wire::counts(checkpoint, control_state(vault_id))) return std::nullopt;
+  return checkpoint;
+}
+
+Response Service::get_checkpoint(const Session& session, const std::string& query) {
+  Bytes bytes;
+  if (query_number(query, "proposed", 0) != 0) {
+    bytes = storage_.checkpoint(session.vault, Storage::Checkpoint::proposed);
+  } else {
+    bytes = storage_.checkpoint(session.vault, Storage::Checkpoint::counts);
+  }
+  return bytes.empty() ? say(404, "there is no checkpoint") : answer(std::move(bytes));
+}
+
+// Compare-and-set on the one that was proposed before.
+Response Service::propose(const Session& session, ByteView body) {
+  base::Reader in(body, "a proposal");
+  auto expected = in.array<32>();
+  Bytes bytes = base::to_bytes(in.sized());
+  in.expect_end();
+  wire::Checkpoint checkpoint = wire::decode_checkpoint(bytes);
+  Vault vault = storage_.vault(session.vault).value();
+  const wire::ControlState& state = control_state(session.vault);
+  // One that the relay had lost counts at once.
+  bool counts = wire::counts(checkpoint, state);
+  bool is_proposal = checkpoint.signatures.size() == 1 &&
+                     checkpoint.signatures[0].device == wire::device_id_of(session.signer) &&
+                     wire::is_signed(checkpoint, checkpoint.signatures[0], state);
+  if (!counts && !is_proposal) {
+    return say(400, "a checkpoint is proposed by the device that signed it");
+  }
+  if (checkpoint.position == 0 || checkpoint.position > vault.head) {
+    return say(409, "the log is another");
+  }
+  Bytes before = storage_.checkpoint(session.vault, Storage::Checkpoint::proposed);
+  Hash32 there = before.empty() ? Hash32{} : wire::sha256({before});
+  if (there == wire::sha256({bytes})) return answer({});  // a repeated request
+  if (there != expected) return say(409, "another one is proposed");
+  std::optional<wire::Checkpoint> old = counted(session.vault);
+  if (old && old->position >= checkpoint.position) return say(409, "a later one counts");
+  if (checkpoint.position < vault.floor) return say(409, "a later one is needed");
+  if (!has_chunks(session.vault, checkpoint)) return say(409, "a part of it is missing");
+  storage_.transaction([&] {
+    if (counts) {
+      accept(session.vault, vault, checkpoint);
+    } else {
+      put_checkpoint(session.vault, Storage::Checkpoint::proposed, bytes);
+    }
+  });
+  return answer({});
+}
+
+// Another device has come to the same.
+Response Service::verify(const Session& session, ByteView body) {
+  base::Reader in(body, "a verification");
+  auto expected = in.array<32>();
+  wire::Checkpoint::Signature signature;
+  signature.device = wire::device_id_of(session.signer);
+  signature.signature = in.array<64>();
+  in.expect_end();
+  const wire::ControlState& state = control_state(session.vault);
+  for (auto which : {Storage::Checkpoint::proposed, Storage::Checkpoint::counts}) {
+    Bytes bytes = storage_.checkpoint(session.vault, which);
+    if (bytes.empty() || wire::sha256({bytes}) != expected) continue;
+    wire::Checkpoint checkpoint = wire::decode_checkpoint(bytes);
+    checkpoint.signatures.push_back(signature);
+    if (!wire::counts(checkpoint, state)) break;
+    Vault vault = storage_.vault(session.vault).value();
+    storage_.transaction([&] { accept(session.vault, vault, checkpoint); });
+    return answer({});
+  }
+  return say(409, "another checkpoint is there, or it would not count");
+}
+
+void Service::accept(const Hash32& vault_id, Vault& vault, const wire::Checkpoint& checkpoint) {
+  put_checkpoint(vault_id, Storage::Checkpoint::counts, wire::encode(checkpoint));
+  Bytes proposed = storage_.checkpoint(vault_id, Storage::Checkpoint::proposed);
+  if (!proposed.empty() && wire::decode_checkpoint(proposed).position <= checkpoint.position) {
+    put_checkpoint(vault_id, Storage::Checkpoint::proposed, {});
+  }
+  std::set<Hash32> kept(checkpoint.chunks.begin(), checkpoint.chunks.end());
+  storage_.drop_blobs(vault_id, kept, clock_.now_ms() - kUnusedBlobMs);
+  retained_.erase(vault_id);
+  retain(vault_id, vault);
+  storage_.put_vault(vault_id, vault);
+}
+
+// Lets go of what the checkpoint stands for, once it has been here for long enough.
+void Service::retain(const Hash32& vault_id, Vault& vault) {
+  std::int64_t now = clock_.now_ms();
+  if (retained_.size() >= 100 * kCachedVaults) retained_.clear();
+  auto [last, added] = retained_.try_emplace(vault_id, now);
+  if (!added && now < last->second + kRetainEachMs) return;
+  last->second = now;
+  std::optional<wire::Checkpoint> checkpoint = counted(vault_id);
+  if (!checkpoint || checkpoint->position <= vault.floor) return;
+  vault.floor = std::max(vault.floor,
+                         storage_.drop_bodies(vault_id, checkpoint->position, now - retention_ms_));
+}
+
+Response Service::missing_blobs(const Session& session, ByteView body) {
+  base::Reader in(body, "a list of hashes");
+  std::size_t count = in.count(32);
+  if (count > wire::kMaxChunks) in.fail("it is too long");
+  base::Writer out;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (!storage_.has_blob(session.vault, in.array<32>())) {
+      out.u32(static_cast<std::uint32_t>(i));
+    }
+  }
+  in.expect_end();
+  return answer(out.take());
+}
+
+Response Service::blob(const Session& session, const Request& request, const std::string& name) {
+  std::optional<Bytes> hash = base::from_hex(name);
+  if (!hash || hash->size() != 32) return say(404, "no such path");
+  auto id = base::Reader(*hash, "a hash").array<32>();
+  if (request.method == "GET") {
+    std::optional<Bytes> body = storage_.blob(session.vault, id);
+    return body ? answer(std::move(*body)) : say(404, "it is not here (any more)");
+  }
+  if (request.method != "PUT") return say(404, "no such path");
+  if (request.body.size() > wire::kMaxChunk) return say(413, "a chunk is 1 MiB at most");
+  if (wire::sha256({request.body}) != id) return say(400, "it has another hash");
+  storage_.transaction(
+      [&] { storage_.put_blob(session.vault, id, request.body, clock_.now_ms()); });
+  return answer({});
+}
+
+}  // namespace holdfast::relay

@@ -1,0 +1,30 @@
+#pragma once
+
+#include "src/sync/rewind.h"
+
+namespace holdfast::sync {
+
+// What follows from the log besides the records: what each device has written, and which edits were
+// written anew by whom.
+struct CheckpointHeader {
+  struct Written {
+    std::uint64_t seen = 0;      // change sets
+    std::uint64_t last = 0;      // of them in a batch …
+    std::uint64_t position = 0;  // … which is there
+    ChangeHashes changes;        // the last ones
+  };
+  std::map<base::Id16, Written> devices;
+  std::vector<Claim> claims;
+
+  // Throws Error(malformed), newer_version.
+  static CheckpointHeader decode(ByteView bytes);
+  Bytes encode() const;
+};
+
+// One chunk's key follows from the epoch's; what it is a chunk of is authenticated with it.
+crypto::Secret chunk_key(const Membership& membership, std::uint32_t epoch);
+std::string chunk_context(const Membership& membership, std::uint64_t position, std::size_t number);
+// Checkpoint::state before any record.
+base::Hash32 state_start(ByteView header);
+
+}  // namespace holdfast::sync
