@@ -11,26 +11,52 @@
 
 namespace holdfast::crypto {
 
-Secret hkdf_sha256(ByteView key, ByteView salt, ByteView info, std::size_t size) {
+namespace {
+
+Secret hkdf(int mode, ByteView key, ByteView salt, ByteView info, std::size_t size) {
   static EVP_KDF* kdf = EVP_KDF_fetch(nullptr, "HKDF", nullptr);
   std::unique_ptr<EVP_KDF_CTX, decltype(&EVP_KDF_CTX_free)> context(EVP_KDF_CTX_new(kdf),
                                                                     EVP_KDF_CTX_free);
   char digest[] = "SHA256";
-  auto octets = [](const char* name, ByteView bytes) {
-    return OSSL_PARAM_construct_octet_string(name, const_cast<std::uint8_t*>(bytes.data()),
-                                             bytes.size());
-  };
   std::uint8_t nothing = 0;
-  if (salt.empty()) salt = ByteView(&nothing, 0);
-  if (info.empty()) info = ByteView(&nothing, 0);
-  if (key.empty()) key = ByteView(&nothing, 0);
+  auto octets = [&](const char* name, ByteView bytes) {
+    const std::uint8_t* data = bytes.empty() ? &nothing : bytes.data();
+    return OSSL_PARAM_construct_octet_string(name, const_cast<std::uint8_t*>(data), bytes.size());
+  };
   OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
-                         octets(OSSL_KDF_PARAM_KEY, key), octets(OSSL_KDF_PARAM_SALT, salt),
-                         octets(OSSL_KDF_PARAM_INFO, info), OSSL_PARAM_construct_end()};
+                         OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &mode),
+                         octets(OSSL_KDF_PARAM_KEY, key),
+                         octets(OSSL_KDF_PARAM_SALT, salt),
+                         octets(OSSL_KDF_PARAM_INFO, info),
+                         OSSL_PARAM_construct_end()};
   Secret out(size);
   if (!context || EVP_KDF_derive(context.get(), out.data(), out.size(), params) != 1) {
     throw Error(ErrorCode::invalid_argument, "HKDF cannot give that many bytes");
   }
+  return out;
+}
+
+}  // namespace
+
+Secret hkdf_sha256(ByteView key, ByteView salt, ByteView info, std::size_t size) {
+  return hkdf(EVP_KDF_HKDF_MODE_EXTRACT_AND_EXPAND, key, salt, info, size);
+}
+
+Secret hkdf_extract_sha256(ByteView salt, ByteView key) {
+  return hkdf(EVP_KDF_HKDF_MODE_EXTRACT_ONLY, key, salt, {}, 32);
+}
+
+Secret hkdf_expand_sha256(ByteView key32, ByteView info, std::size_t size) {
+  return hkdf(EVP_KDF_HKDF_MODE_EXPAND_ONLY, key32, {}, info, size);
+}
+
+base::Hash32 hmac_sha256(ByteView key, ByteView message) {
+  base::Hash32 out;
+  crypto_auth_hmacsha256_state state;
+  crypto_auth_hmacsha256_init(&state, key.data(), key.size());
+  crypto_auth_hmacsha256_update(&state, message.data(), message.size());
+  crypto_auth_hmacsha256_final(&state, out.data());
+  sodium_memzero(&state, sizeof state);
   return out;
 }
 

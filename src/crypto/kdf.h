@@ -7,6 +7,12 @@ namespace holdfast::crypto {
 
 // HKDF-SHA-256 (RFC 5869). `size` is at most 255 * 32; a purpose goes first into `info`.
 Secret hkdf_sha256(ByteView key, ByteView salt, ByteView info, std::size_t size);
+// Its two halves.
+Secret hkdf_extract_sha256(ByteView salt, ByteView key);  // 32 bytes
+Secret hkdf_expand_sha256(ByteView key32, ByteView info, std::size_t size);
+
+// HMAC-SHA-256 (RFC 2104).
+base::Hash32 hmac_sha256(ByteView key, ByteView message);
 
 struct Argon2Cost {
   std::uint32_t passes = 3;

@@ -108,6 +108,21 @@ TEST(Vectors, HkdfSha256) {
   }
 }
 
+TEST(Vectors, HmacSha256) {
+  HOLDFAST_VECTORS_OR_SKIP(file, "wycheproof/hmac_sha256_test.json");
+  int valid = 0;
+  for (const auto& group : file["testGroups"]) {
+    for (const auto& v : group["tests"]) {
+      base::Hash32 tag = hmac_sha256(hex(v["key"]), hex(v["msg"]));
+      Bytes expected = hex(v["tag"]);
+      bool ok = equal(ByteView(tag).first(expected.size()), expected);
+      EXPECT_EQ(ok, v["result"] == "valid") << v["tcId"];
+      valid += ok;
+    }
+  }
+  EXPECT_GT(valid, 50);
+}
+
 TEST(Vectors, Ed25519) {
   HOLDFAST_VECTORS_OR_SKIP(file, "wycheproof/ed25519_test.json");
   int valid = 0;
