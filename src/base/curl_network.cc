@@ -36,8 +36,9 @@ bool is_loopback(const std::string& url) {
 }
 
 int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-  const auto* cancelled = static_cast<const std::atomic<bool>*>(user);
-  return cancelled && *cancelled ? 1 : 0;
+  const auto* request = static_cast<const HttpRequest*>(user);
+  bool ends = (request->cancelled && *request->cancelled) || (request->stopped && *request->stopped);
+  return ends ? 1 : 0;
 }
 
 class CurlNetwork : public Network {
@@ -94,8 +95,7 @@ class CurlNetwork : public Network {
     curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, kWholeRequestMs);
     curl_easy_setopt(handle, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, on_progress);
-    curl_easy_setopt(handle, CURLOPT_XFERINFODATA,
-                     const_cast<std::atomic<bool>*>(request.cancelled));
+    curl_easy_setopt(handle, CURLOPT_XFERINFODATA, const_cast<HttpRequest*>(&request));
     curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, kStallSeconds);
     curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(handle, CURLOPT_WRITEDATA, &response.body);

@@ -72,7 +72,9 @@ struct HttpRequest {
   std::string url;
   std::string token;  // sent as a bearer token where not empty
   Bytes body;
-  const std::atomic<bool>* cancelled = nullptr;  // set from another thread, the request ends soon
+  // Where one is set from another thread, the request ends soon.
+  const std::atomic<bool>* cancelled = nullptr;
+  const std::atomic<bool>* stopped = nullptr;
 };
 
 struct HttpResponse {
