@@ -20,7 +20,8 @@ ALLOWED = {
     "src/model": {"src/base"},
     "src/wire": {"src/base"},
     "src/store": {"src/base", "src/crypto", "src/model"},
-    "src/sync": {"src/base", "src/crypto", "src/model", "src/store", "src/wire"},
+    "src/privacy": {"src/base", "src/crypto", "src/store", "src/wire"},
+    "src/sync": {"src/base", "src/crypto", "src/model", "src/privacy", "src/store", "src/wire"},
     "relay": {"src/base", "src/wire"},
     "cli": set(),
 }

@@ -154,7 +154,8 @@ std::uint64_t read_tables(BackupReader& in, Engine* engine, const Progress& prog
   }
   in.expect_end();
   if (engine) {
-    engine->database().set_meta("restored", Bytes{1});
+    engine->database().set_meta(kRestored, Bytes{1});
+    engine->database().set_meta(kCameFromBackup, Bytes{1});
     engine->reload();
     engine->records().render_again();
     for (const IndexInfo& index : indexes) engine->create_index(index);

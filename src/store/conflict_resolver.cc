@@ -69,11 +69,7 @@ void ConflictResolver::set_policy(const Policy& policy) {
   model::check_name(key.id, "a policy's collection and path together");
   store::Engine& engine = store_->engine();
   store::Engine::Transaction transaction(engine);
-  if (engine.get_document(key) != document) {
-    std::vector<model::Op> ops(1);
-    ops[0].value = std::move(document);
-    engine.write(key, std::move(ops));
-  }
+  if (engine.get_document(key) != document) engine.put_own(key, std::move(document));
   transaction.commit();
 }
 

@@ -69,6 +69,12 @@ void Engine::check_size(const Key& key) {
   if (row && row->doc.size() > model::kMaxDocument) model::check_document(parse_stored(row->doc));
 }
 
+void Engine::put_own(const Key& key, model::Json document) {
+  std::vector<model::Op> ops(1);
+  ops[0].value = std::move(document);
+  write(key, std::move(ops));
+}
+
 void Engine::write(const Key& key, std::vector<model::Op> ops) {
   if (ops.empty()) return;
   Transaction transaction(*this);

@@ -24,6 +24,9 @@ struct Identity {
 };
 
 constexpr const char* kClockOffset = "clock_offset";
+// Set in a store that a backup was put into: until it is in a vault, and for ever.
+constexpr const char* kRestored = "restored";
+constexpr const char* kCameFromBackup = "came_from_backup";
 
 void check_key(const Key& key);                  // throws Error(invalid_argument)
 model::Json parse_stored(std::string_view doc);  // throws Error(corrupt)
@@ -95,6 +98,8 @@ class Engine {
   // are pending.
   void write_all_again();
 
+  // Writes a document of one of Holdfast's own collections, whole.
+  void put_own(const Key& key, model::Json document);
   // Writes ops on one record.
   void write(const Key& key, std::vector<model::Op> ops);
   // What the open transaction has written so far becomes a change set, in history as well.

@@ -22,6 +22,7 @@ constexpr Kept kStores[] = {
     {"schema-4.hf", "XPCSV-H9ZMQ-D9WPB-VJ603-90ANJ-0QHX3"},
     {"schema-5.hf", "XPCSV-H9ZMQ-D9WPB-VJ603-90ANJ-0QHX3"},
     {"schema-6.hf", "XPCSV-H9ZMQ-D9WPB-VJ603-90ANJ-0QHX3"},
+    {"schema-7.hf", "XPCSV-H9ZMQ-D9WPB-VJ603-90ANJ-0QHX3"},
 };
 static_assert(std::size(kStores) == kSchemaVersion);
 

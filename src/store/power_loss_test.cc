@@ -261,16 +261,7 @@ TEST(PowerLoss, DuringAnUpgrade) {
         store.store(id(n), {{"n", n}, {"t", std::string(500, 'u')}});
       }
       Connection& tables = store.engine().database().connection();
-      tables.execute(
-          "BEGIN; DROP TABLE query_index; DROP TABLE sqlite_stat1; DROP TABLE pending;"
-          "DROP TABLE history; DROP TABLE batch; DROP INDEX record_with_hidden;"
-          "DROP TABLE lost; DROP TABLE loose; DROP TABLE claim; DROP TABLE former_log;"
-          "DROP TABLE checkpoint; DROP TABLE checkpoint_chunk; DROP TABLE stub; DROP TABLE "
-          "lost_place;"
-          "ALTER TABLE log DROP COLUMN leaf; ALTER TABLE log DROP COLUMN batch;"
-          "ALTER TABLE record DROP COLUMN hidden; ALTER TABLE outbox DROP COLUMN acknowledged;"
-          "ALTER TABLE device DROP COLUMN closed; ALTER TABLE device DROP COLUMN last_seen_ms;"
-          "UPDATE meta SET value = x'0100000000000000' WHERE name = 'schema'; COMMIT");
+      tables.execute(kToFirstTables);
       device.acknowledge(store);
     }
     auto store = device.open();

@@ -131,6 +131,25 @@ std::vector<std::string> upgrade(base::Connection& connection, std::uint64_t fro
        "  leaf BLOB NOT NULL);"
        "CREATE TABLE lost_place(position INTEGER PRIMARY KEY, batch BLOB NOT NULL,"
        "  device BLOB NOT NULL, leaf BLOB NOT NULL)"},
+      {"what leaves for others, and the ledger of it",
+       // Of this device alone, as all of these. A key for what a grant has waiting to be sent.
+       "CREATE TABLE egress_key(grant_id TEXT PRIMARY KEY, key BLOB NOT NULL) WITHOUT ROWID;"
+       "CREATE TABLE egress_queue(num INTEGER PRIMARY KEY, egress BLOB NOT NULL UNIQUE,"
+       "  grant_id TEXT NOT NULL, key_id TEXT NOT NULL, policy TEXT NOT NULL,"
+       "  next_ms INTEGER NOT NULL, attempts INTEGER NOT NULL, body BLOB NOT NULL);"
+       // grants that are over for good, whatever the clock says later
+       "CREATE TABLE grant_end(grant_id TEXT PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;"
+       // spent: millionths of epsilon; day: since 1970, or -1 for all days together
+       "CREATE TABLE egress_budget(scope TEXT, day INTEGER, spent INTEGER NOT NULL,"
+       "  PRIMARY KEY(scope, day)) WITHOUT ROWID;"
+       // noise that was drawn for a value; charged: it has left
+       "CREATE TABLE egress_noise(scope TEXT, field TEXT, value BLOB, noisy TEXT NOT NULL,"
+       "  charged INTEGER NOT NULL, PRIMARY KEY(scope, field, value)) WITHOUT ROWID;"
+       "CREATE TABLE ledger(num INTEGER PRIMARY KEY, leaf BLOB NOT NULL, salt BLOB NOT NULL,"
+       "  entry TEXT NOT NULL, payload_salt BLOB, payload TEXT);"
+       // hash of the whole subtree number `num` of 2^level entries
+       "CREATE TABLE ledger_node(level INTEGER, num INTEGER, hash BLOB NOT NULL,"
+       "  PRIMARY KEY(level, num)) WITHOUT ROWID"},
   };
   static_assert(std::size(kSteps) + 1 == kSchemaVersion);
   std::vector<std::string> names;

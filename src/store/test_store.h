@@ -9,6 +9,19 @@
 
 namespace holdfast::store {
 
+// What takes the tables back to those of the first release.
+constexpr const char* kToFirstTables =
+    "BEGIN; DROP TABLE query_index; DROP TABLE sqlite_stat1; DROP TABLE pending;"
+    "DROP TABLE history; DROP TABLE batch; DROP INDEX record_with_hidden;"
+    "DROP TABLE lost; DROP TABLE loose; DROP TABLE claim; DROP TABLE former_log;"
+    "DROP TABLE checkpoint; DROP TABLE checkpoint_chunk; DROP TABLE stub; DROP TABLE lost_place;"
+    "DROP TABLE egress_key; DROP TABLE egress_queue; DROP TABLE grant_end;"
+    "DROP TABLE egress_budget; DROP TABLE egress_noise; DROP TABLE ledger; DROP TABLE ledger_node;"
+    "ALTER TABLE log DROP COLUMN leaf; ALTER TABLE log DROP COLUMN batch;"
+    "ALTER TABLE record DROP COLUMN hidden; ALTER TABLE outbox DROP COLUMN acknowledged;"
+    "ALTER TABLE device DROP COLUMN closed; ALTER TABLE device DROP COLUMN last_seen_ms;"
+    "UPDATE meta SET value = x'0100000000000000' WHERE name = 'schema'; COMMIT";
+
 struct FakeWorld {
   explicit FakeWorld(std::uint64_t seed = 1)
       : clock(std::make_shared<base::FakeClock>()),

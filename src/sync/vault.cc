@@ -4,6 +4,7 @@
 
 #include "src/crypto/recovery_code.h"
 #include "src/model/json.h"
+#include "src/privacy/grants.h"
 #include "src/sync/pairing.h"
 #include "src/sync/rotation.h"
 #include "src/sync/ticket.h"
@@ -100,10 +101,11 @@ void Vault::create(const DeviceLabel& device,
   genesis.signature = identity.sign.sign(
       wire::signed_message(wire::kSignControl, {}, wire::encode_unsigned(genesis)));
   membership.append_control(wire::encode(genesis));
-  if (auto restored = engine.database().meta("restored"); restored && !restored->empty()) {
+  if (auto restored = engine.database().meta(store::kRestored); restored && !restored->empty()) {
     // Its records are by devices of the vault it came from: this one would not have them otherwise.
+    privacy::revoke_restored(engine);
     engine.write_all_again();
-    engine.database().set_meta("restored", {});
+    engine.database().set_meta(store::kRestored, {});
   }
   sync::hand_over(recovery, keep_recovery_code);
   transaction.commit();

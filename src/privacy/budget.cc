@@ -1,0 +1,147 @@
+#include "src/privacy/budget.h"
+
+#include <algorithm>
+
+#include "src/privacy/anonymizer.h"
+#include "src/wire/control.h"
+
+namespace holdfast::privacy {
+namespace {
+
+using store::Engine;
+using store::Statement;
+
+std::string scope_of(const Use& use) { return use.destination + " " + use.purpose; }
+
+wire::ControlState device_list(Engine& engine) {
+  wire::ControlState state;
+  Statement query(
+      engine.database().connection().prepare("SELECT body FROM control ORDER BY position"));
+  while (query.step()) state.append(query.blob(0), wire::ControlState::Origin::stored);
+  return state;
+}
+
+bool came_from_backup(Engine& engine) {
+  std::optional<Bytes> mark = engine.database().meta(store::kCameFromBackup);
+  return mark && !mark->empty();
+}
+
+}  // namespace
+
+std::optional<std::uint64_t> device_place(Engine& engine) {
+  wire::ControlState state = device_list(engine);
+  if (state.empty()) {
+    if (came_from_backup(engine)) return std::nullopt;
+    return 0;
+  }
+  auto own = state.devices().find(engine.identity().id);
+  if (own == state.devices().end()) return std::nullopt;
+  auto place = std::count_if(state.devices().begin(), state.devices().end(), [&](const auto& one) {
+    return one.second.position < own->second.position;
+  });
+  // A vault that a backup founded starts where the backup's own vault may still spend.
+  if (place == 0 && came_from_backup(engine)) return std::nullopt;
+  return static_cast<std::uint64_t>(place);
+}
+
+bool is_removed(Engine& engine) {
+  wire::ControlState state = device_list(engine);
+  return !state.empty() && state.device(engine.identity().id) != nullptr &&
+         state.member(engine.identity().id) == nullptr;
+}
+
+BudgetBook::BudgetBook(Engine& engine, const Use& use, std::int64_t day)
+    : engine_(engine),
+      budget_(use.budget.value_or(Budget{})),
+      scope_(scope_of(use)),
+      day_(day),
+      place_(device_place(engine)) {}
+
+std::int64_t BudgetBook::share(std::int64_t limit) const {
+  bool has_one = place_ && *place_ < static_cast<std::uint64_t>(budget_.devices);
+  return has_one ? limit / budget_.devices : 0;
+}
+
+std::int64_t BudgetBook::left_today() const {
+  return std::max<std::int64_t>(share(budget_.per_day) - spent_today(), 0);
+}
+std::int64_t BudgetBook::left_ever() const {
+  return std::max<std::int64_t>(share(budget_.lifetime) - spent_ever(), 0);
+}
+
+bool BudgetBook::is_overdrawn() const {
+  return spent_today() > share(budget_.per_day) || spent_ever() > share(budget_.lifetime);
+}
+
+std::int64_t BudgetBook::spent(std::int64_t day) const {
+  Statement query(engine_.database().connection().prepare(
+      "SELECT spent FROM egress_budget WHERE scope = ? AND day = ?"));
+  query.bind(scope_).bind(day);
+  return query.step() ? query.integer(0) : 0;
+}
+
+void BudgetBook::add(std::int64_t day, std::int64_t micros) {
+  Statement insert(engine_.database().connection().prepare(
+      "INSERT INTO egress_budget VALUES(?, ?, ?) "
+      "ON CONFLICT(scope, day) DO UPDATE SET spent = spent + excluded.spent"));
+  insert.bind(scope_).bind(day).bind(micros).run();
+}
+
+bool BudgetBook::charge(std::int64_t micros) {
+  if (micros == 0) return true;
+  if (micros > left_today() || micros > left_ever()) return false;
+  add(day_, micros);
+  add(kAllDays, micros);
+  return true;
+}
+
+NoiseBook::NoiseBook(Engine& engine, const Use& use) : engine_(engine), scope_(scope_of(use)) {}
+
+Json NoiseBook::noisy(const std::string& pattern, const FieldRule& rule, const Json& truth) {
+  // Another rule is another question: its answer costs anew.
+  std::string field = pattern + " " + rule.to_json().dump();
+  Used used{field, base::sha256({base::view(truth.dump())}),
+            micros_up(rule.epsilon).value_or(INT64_MAX / 2)};
+  {
+    Statement query(engine_.database().connection().prepare(
+        "SELECT noisy FROM egress_noise WHERE scope = ? AND field = ? AND value = ?"));
+    query.bind(scope_).bind(used.field).bind(ByteView(used.value));
+    if (query.step()) {
+      used_.insert(used);
+      return Json::parse(query.text(0));
+    }
+  }
+  std::optional<Json> drawn = add_noise(rule, truth, *engine_.environment().random);
+  if (!drawn) return Json();
+  Statement insert(
+      engine_.database().connection().prepare("INSERT INTO egress_noise VALUES(?, ?, ?, ?, 0)"));
+  std::string text = drawn->dump();
+  insert.bind(scope_).bind(used.field).bind(ByteView(used.value)).bind(text).run();
+  used_.insert(used);
+  return *drawn;
+}
+
+bool NoiseBook::is_charged(const Used& used) const {
+  Statement query(engine_.database().connection().prepare(
+      "SELECT charged FROM egress_noise WHERE scope = ? AND field = ? AND value = ?"));
+  query.bind(scope_).bind(used.field).bind(ByteView(used.value));
+  return query.step() && query.integer(0) != 0;
+}
+
+std::int64_t NoiseBook::cost() {
+  std::int64_t sum = 0;
+  for (const Used& used : used_) {
+    if (!is_charged(used)) sum += used.micros;
+  }
+  return sum;
+}
+
+void NoiseBook::mark_charged() {
+  for (const Used& used : used_) {
+    Statement update(engine_.database().connection().prepare(
+        "UPDATE egress_noise SET charged = 1 WHERE scope = ? AND field = ? AND value = ?"));
+    update.bind(scope_).bind(used.field).bind(ByteView(used.value)).run();
+  }
+}
+
+}  // namespace holdfast::privacy

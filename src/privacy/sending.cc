@@ -1,0 +1,217 @@
+// The gate's part that sends what waits: every check again, then the same bytes as ever.
+
+#include <algorithm>
+
+#include "holdfast/error.h"
+#include "src/crypto/aead.h"
+#include "src/privacy/gate.h"
+#include "src/privacy/ledger.h"
+#include "src/wire/egress.h"
+
+namespace holdfast::privacy {
+namespace {
+
+using store::Engine;
+using store::Statement;
+
+constexpr std::int64_t kDayMs = 24 * 3'600'000;
+constexpr std::int64_t kFirstPauseMs = 60'000;
+constexpr std::int64_t kLongestPauseMs = 6 * 3'600'000;
+
+std::int64_t pause_ms(int attempts) {
+  return std::min(kFirstPauseMs << std::min(attempts, 10), kLongestPauseMs);
+}
+
+// Answers after which the same bytes would only be refused again.
+bool is_final(int status) {
+  constexpr int kFinal[] = {400, 403, 410, 413, 415, 422};
+  return std::find(std::begin(kFinal), std::end(kFinal), status) != std::end(kFinal);
+}
+
+Use use_of_grant(const Grant& grant) {
+  return {grant.data_type, grant.purpose, grant.destination, std::nullopt};
+}
+
+}  // namespace
+
+std::optional<Gate::Waiting> Gate::tx_row(std::int64_t num) {
+  Statement query(engine_.database().connection().prepare(
+      "SELECT egress, grant_id, key_id, policy, next_ms, attempts, body FROM egress_queue "
+      "WHERE num = ?"));
+  query.bind(num);
+  if (!query.step()) return std::nullopt;
+  Waiting row;
+  row.num = num;
+  row.egress = base::to_hex(query.blob(0));
+  row.grant = query.text(1);
+  row.key_id = query.text(2);
+  row.policy = query.text(3);
+  row.next_ms = query.integer(4);
+  row.attempts = static_cast<int>(query.integer(5));
+  row.body = base::to_bytes(query.blob(6));
+  return row;
+}
+
+void Gate::tx_drop(const Waiting& row, const Verdict& why) {
+  std::optional<HeldGrant> held = grants_.by_id(row.grant);
+  Json entry = held ? tx_about(use_of_grant(held->grant), row.grant) : Json::object();
+  entry["egress"] = row.egress;
+  entry["reason"] = why.reason;
+  entry["dropped"] = 1;
+  append_to_ledger(engine_, "drop", std::move(entry));
+  Statement(engine_.database().connection().prepare("DELETE FROM egress_queue WHERE num = ?"))
+      .bind(row.num)
+      .run();
+}
+
+std::optional<Gate::Attempt> Gate::release(std::int64_t num, Verdict* why) {
+  Engine::Transaction transaction(engine_);
+  tx_settle();
+  std::optional<Waiting> row = tx_row(num);
+  if (!row) {  // with the grant that it was for
+    *why = {"revoked", "the permission ended before this was sent"};
+    transaction.commit();
+    return std::nullopt;
+  }
+  std::optional<HeldGrant> held = grants_.by_id(row->grant);
+  Use kind = held ? use_of_grant(held->grant) : Use{};
+  const Use* use = rules_.use(kind.data_type, kind.purpose, kind.destination);
+  Verdict verdict = tx_check(use ? *use : kind, held);
+  std::int64_t now = grants_.now_ms();
+  const DestinationKey* key =
+      use ? rules_.destinations.at(use->destination).key(row->key_id) : nullptr;
+  if (verdict.ok() && row->policy != rules_.hash) {
+    verdict = {"policy_changed", "the privacy policy changed before this was sent: send it again"};
+  }
+  if (verdict.ok() && (!key || key->not_before_ms > now || key->not_after_ms <= now)) {
+    verdict = {"no_valid_key", "the destination's key expired before this was sent"};
+  }
+  // It was charged when it was made; but this device's share may be another by now.
+  if (verdict.ok() && use->budget && BudgetBook(engine_, *use, now / kDayMs).is_overdrawn()) {
+    verdict = {"budget_spent", "this device has spent more than its share of the budget"};
+  }
+  if (!verdict.ok()) {
+    tx_drop(*row, verdict);
+    transaction.commit();
+    *why = verdict;
+    return std::nullopt;
+  }
+  auto body = crypto::open_committing(tx_queue_key(row->grant, false).view(),
+                                      "holdfast egress queue v1 " + row->grant, row->body);
+  if (!body) throw Error(ErrorCode::corrupt, "what waits to be sent is damaged: restore a backup");
+  Json entry = tx_about(*use, row->grant);
+  entry["egress"] = row->egress;
+  entry["attempt"] = row->attempts + 1;
+  append_to_ledger(engine_, "attempt", std::move(entry));
+  Statement update(engine_.database().connection().prepare(
+      "UPDATE egress_queue SET attempts = attempts + 1, next_ms = ? WHERE num = ?"));
+  update.bind(engine_.now_ms() + pause_ms(row->attempts)).bind(num).run();
+  transaction.commit();
+  return Attempt{
+      SealedEgress(rules_.destinations.at(use->destination).url, base::to_bytes(body->view())),
+      std::move(*row)};
+}
+
+Gate::Sent Gate::finish(const Waiting& row, const base::HttpResponse& response, Verdict* why) {
+  Engine::Transaction transaction(engine_);
+  std::optional<Waiting> still = tx_row(row.num);
+  if (!still) {
+    transaction.commit();
+    return Sent::dropped;
+  }
+  Sent sent = Sent::waits;
+  if (response.status >= 200 && response.status < 300) {
+    std::optional<HeldGrant> held = grants_.by_id(row.grant);
+    Json entry = held ? tx_about(use_of_grant(held->grant), row.grant) : Json::object();
+    entry["egress"] = row.egress;
+    entry["status"] = response.status;
+    append_to_ledger(engine_, "send", std::move(entry));
+    Statement(engine_.database().connection().prepare("DELETE FROM egress_queue WHERE num = ?"))
+        .bind(row.num)
+        .run();
+    sent = Sent::yes;
+  } else if (is_final(response.status)) {
+    *why = {"destination_refused", "the destination refuses it (HTTP " +
+                                       std::to_string(response.status) + "): ask its operator"};
+    tx_drop(row, *why);
+    sent = Sent::dropped;
+  } else {
+    why->message =
+        response.status == 0
+            ? "the destination cannot be reached: it is tried again"
+            : "the destination answers " + std::to_string(response.status) + ": it is tried again";
+    std::int64_t next =
+        engine_.now_ms() + std::max<std::int64_t>(pause_ms(row.attempts), response.retry_after_ms);
+    Statement update(engine_.database().connection().prepare(
+        "UPDATE egress_queue SET next_ms = ? WHERE num = ?"));
+    update.bind(next).bind(row.num).run();
+  }
+  transaction.commit();
+  return sent;
+}
+
+Gate::Sent Gate::attempt(std::int64_t num, const std::atomic<bool>* cancelled, Verdict* why) {
+  if (stopped_ || (cancelled && *cancelled)) return Sent::stopped;
+  if (!engine_.environment().network) return Sent::waits;
+  std::optional<Attempt> attempt = release(num, why);
+  if (!attempt) return Sent::dropped;
+  EgressTransport transport(*engine_.environment().network);
+  base::HttpResponse response = transport.send(std::move(attempt->egress), cancelled, &stopped_);
+  return finish(attempt->row, response, why);
+}
+
+QueueReport Gate::send_queued(bool all, const std::atomic<bool>* cancelled) {
+  engine_.require_no_transaction();
+  std::vector<std::int64_t> due;
+  QueueReport report;
+  {
+    Engine::Transaction transaction(engine_);
+    std::int64_t before = 0, now = grants_.now_ms();
+    {
+      Statement count(engine_.database().connection().prepare("SELECT count(*) FROM egress_queue"));
+      count.step();
+      before = count.integer(0);
+    }
+    tx_settle();
+    Statement query(engine_.database().connection().prepare(
+        "SELECT num FROM egress_queue WHERE next_ms <= ? ORDER BY num"));
+    query.bind(all ? INT64_MAX : now);
+    while (query.step()) due.push_back(query.integer(0));
+    Statement count(engine_.database().connection().prepare("SELECT count(*) FROM egress_queue"));
+    count.step();
+    report.dropped = static_cast<std::size_t>(before - count.integer(0));
+    transaction.commit();
+  }
+  for (std::int64_t num : due) {
+    std::lock_guard lock(sending_);
+    Verdict why;
+    Sent sent = attempt(num, cancelled, &why);
+    if (sent == Sent::stopped) break;
+    report.sent += sent == Sent::yes;
+    report.dropped += sent == Sent::dropped;
+  }
+  report.waiting = queue().size();
+  return report;
+}
+
+std::vector<QueuedEgress> Gate::queue() {
+  Engine::Transaction transaction(engine_);
+  tx_settle();
+  std::map<std::string, Grant> grants;
+  for (HeldGrant& held : grants_.all()) grants[held.grant.id] = held.grant;
+  std::vector<QueuedEgress> out;
+  {
+    Statement query(engine_.database().connection().prepare(
+        "SELECT egress, grant_id, next_ms, attempts FROM egress_queue ORDER BY num"));
+    while (query.step()) {
+      std::string grant(query.text(1));
+      const Grant& of = grants[grant];
+      out.push_back({base::to_hex(query.blob(0)), grant, of.data_type, of.purpose, of.destination,
+                     query.integer(2), static_cast<int>(query.integer(3))});
+    }
+  }
+  transaction.commit();
+  return out;
+}
+
+}  // namespace holdfast::privacy
