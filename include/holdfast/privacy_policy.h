@@ -22,7 +22,7 @@ class PrivacyPolicy {
   // Throws Error: malformed (no JSON), invalid_argument (it breaks the rules; the message names the
   // place as a JSON pointer), too_large.
   static PrivacyPolicy parse(std::string_view text);
-  static PrivacyPolicy parse(const nlohmann::json& policy);
+  static PrivacyPolicy from_json(const nlohmann::json& policy);
 
   std::int64_t version() const;     // the app's own count
   const std::string& hash() const;  // SHA-256 of its canonical JSON, in hex

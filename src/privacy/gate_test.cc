@@ -208,7 +208,7 @@ TEST(Gate, APolicyThatLetsOutMoreVoidsPermissionsAndOneThatLetsOutLessDoesNot) {
     json policy = world.policy_json();
     policy["version"] = 2;
     change(policy);
-    PrivateApp app(world, PrivacyPolicy::parse(policy));
+    PrivateApp app(world, PrivacyPolicy::from_json(policy));
     return app.send().reason;
   };
   auto fields = [](json& policy) -> json& { return policy["data_types"][0]["fields"]; };
@@ -247,7 +247,7 @@ TEST(Gate, WhatWaitsUnderAnotherPolicyIsNotSent) {
   world.status = 200;
   json policy = world.policy_json();
   policy["data_types"][0]["fields"]["/model"] = {{"action", "drop"}};
-  PrivateApp app(world, PrivacyPolicy::parse(policy));
+  PrivateApp app(world, PrivacyPolicy::from_json(policy));
   QueueReport report = app.sync.send_queued(true);
   EXPECT_EQ(report.dropped, 1u);
   EXPECT_TRUE(world.arrived.empty());
@@ -257,7 +257,7 @@ TEST(Gate, KeysHaveTheirTime) {
   PrivateWorld world;
   json policy = world.policy_json();
   policy["destinations"][0]["keys"][0]["not_after"] = "2023-11-20";
-  PrivateApp app(world, PrivacyPolicy::parse(policy));
+  PrivateApp app(world, PrivacyPolicy::from_json(policy));
   ASSERT_TRUE(app.permit());
   world.status = 0;
   EXPECT_EQ(app.send().status, SendResult::Status::queued);
@@ -272,7 +272,7 @@ TEST(Gate, KeysHaveTheirTime) {
        {"public_key", policy["destinations"][0]["keys"][0]["public_key"]},
        {"not_before", "2023-11-15"},
        {"not_after", "2025-06-30"}});
-  PrivacyFirstSync renewed(app.store, PrivacyPolicy::parse(policy));
+  PrivacyFirstSync renewed(app.store, PrivacyPolicy::from_json(policy));
   EXPECT_EQ(renewed.sync_with_privacy(PrivateWorld::usage(), "model_improvement_server").status,
             SendResult::Status::sent);
   EXPECT_EQ(world.arrived.at(0).header.key_id, "k2");
@@ -305,7 +305,7 @@ TEST(Gate, ASpentBudgetStopsSendingAndSaysSo) {
   json policy = world.policy_json();
   policy["data_types"][0]["fields"]["/calls"] = {
       {"action", "randomise"}, {"mechanism", "laplace"}, {"epsilon", 1}, {"min", 0}, {"max", 100}};
-  PrivateApp app(world, PrivacyPolicy::parse(policy));
+  PrivateApp app(world, PrivacyPolicy::from_json(policy));
   ASSERT_TRUE(app.permit());
   auto send = [&](int calls) { return app.send({{"calls", calls}}); };
   EXPECT_EQ(send(1).status, SendResult::Status::sent);

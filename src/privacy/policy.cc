@@ -266,9 +266,9 @@ bool within(const Json& now, const Json& granted) {
 
 namespace holdfast {
 
-PrivacyPolicy PrivacyPolicy::parse(std::string_view text) { return parse(parse_json(text)); }
+PrivacyPolicy PrivacyPolicy::parse(std::string_view text) { return from_json(parse_json(text)); }
 
-PrivacyPolicy PrivacyPolicy::parse(const nlohmann::json& given) {
+PrivacyPolicy PrivacyPolicy::from_json(const nlohmann::json& given) {
   using namespace privacy;
   PolicyObject object(given, "");
   auto out = std::make_shared<Policy>();

@@ -85,7 +85,7 @@ struct PrivateWorld : store::FakeWorld {
                {"destination", "model_improvement_server"},
                {"budget", {{"epsilon_per_day", 4}, {"epsilon_lifetime", 8}, {"devices", 2}}}}}}};
   }
-  PrivacyPolicy policy() const { return PrivacyPolicy::parse(policy_json()); }
+  PrivacyPolicy policy() const { return PrivacyPolicy::from_json(policy_json()); }
 
   static json usage() {
     return {{"model", "small-1"},

@@ -110,7 +110,7 @@ void find_addresses(const std::string& text, std::vector<Finding>& out) {
 
 void find_coordinates(const std::string& text, std::vector<Finding>& out) {
   static const RE2 kPair(
-      R"((?i)(?:^|[^0-9.])([-+]?[0-9]{1,2}\.[0-9]{3,}\s?°?\s?[NS]?\s?[,;/ ]\s?[-+]?[0-9]{1,3}\.[0-9]{3,}\s?°?\s?[EWO]?))");
+      R"((?i)(?:^|[^0-9.])([-+]?[0-9]{1,2}\.[0-9]{3,}\s?°?\s?[NS]?\s?[,;/ ]\s?[-+]?[0-9]{1,3}\.[0-9]{3,}(?:\s?°)?(?:\s?[EWO]\b)?))");
   static const RE2 kLabeled(
       R"((?i)\b(?:lat|latitude|lon|lng|long|longitude)["']?\s?[:= ]\s?([-+]?[0-9]{1,3}\.[0-9]+))");
   for (const RE2* pattern : {&kPair, &kLabeled}) {
