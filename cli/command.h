@@ -126,6 +126,8 @@ void add_moving_commands(CLI::App& app, Context& context);
 void add_sync_commands(CLI::App& app, Context& context);
 void add_device_commands(CLI::App& app, Context& context);
 void add_vault_commands(CLI::App& app, Context& context);
+void add_privacy_commands(CLI::App& app, Context& context);
+void add_ledger_commands(CLI::App& egress, Context& context);  // among those of `egress`
 
 // qr.cc: a QR code for a terminal, a quarter of a cell a module.
 std::string draw_qr(const std::string& text);

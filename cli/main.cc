@@ -89,6 +89,7 @@ int main(int argc, char** argv) {
   add_sync_commands(app, context);
   add_device_commands(app, context);
   add_vault_commands(app, context);
+  add_privacy_commands(app, context);
   for (CLI::App* command : app.get_subcommands({})) {
     command->fallthrough();
     for (CLI::App* nested : command->get_subcommands({})) nested->fallthrough();

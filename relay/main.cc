@@ -28,26 +28,6 @@ struct Options {
   std::int64_t retention_days = 90;
 };
 
-relay::ServerOptions parse_listen(const std::string& text) {
-  std::size_t colon = text.rfind(':');
-  relay::ServerOptions out;
-  try {
-    if (colon == std::string::npos) throw std::invalid_argument(text);
-    out.address = text.substr(0, colon);
-    if (out.address.starts_with('[') && out.address.ends_with(']')) {
-      out.address = out.address.substr(1, out.address.size() - 2);
-    }
-    std::size_t used = 0;
-    unsigned long port = std::stoul(text.substr(colon + 1), &used);
-    if (port > 65535 || used != text.size() - colon - 1) throw std::invalid_argument(text);
-    out.port = static_cast<std::uint16_t>(port);
-  } catch (const std::exception&) {
-    throw Error(ErrorCode::invalid_argument,
-                "--listen takes ADDRESS:PORT, like 127.0.0.1:8440, not '" + text + "'");
-  }
-  return out;
-}
-
 bool is_loopback(const std::string& address) {
   return address.starts_with("127.") || address == "::1";
 }
@@ -67,7 +47,7 @@ int run(const Options& options) {
     throw Error(ErrorCode::in_use, "another relay uses " + options.data + ": stop it first");
   }
   relay::SqliteStorage storage(options.data + "/relay.db");
-  relay::ServerOptions server_options = parse_listen(options.listen);
+  relay::ServerOptions server_options = relay::parse_listen(options.listen);
   relay::Server server(server_options);
   std::vector<std::string> origins = options.origins;
   std::string port = std::to_string(server.port());
@@ -113,15 +93,29 @@ int run(const Options& options) {
   return 0;
 }
 
+// `collect` is a program of its own, beside this one: it opens what it receives, and nothing that
+// can decrypt is part of the relay.
+int run_collector(char** argv) {
+  std::error_code error;
+  std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  std::string program = (self.parent_path() / "holdfast-collect").string();
+  ::execv(program.c_str(), argv + 1);
+  std::fprintf(stderr, "holdfast-relay: cannot start %s: install it beside holdfast-relay\n",
+               program.c_str());
+  return 1;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "collect") return run_collector(argv);
   Options options;
   CLI::App app{
       "The relay of Holdfast: it passes sealed batches between the devices of a vault and can "
       "read none of them."};
   app.footer(
-      "Example:\n  holdfast-relay --listen 127.0.0.1:8440 --data relay-data\n\n"
+      "Example:\n  holdfast-relay --listen 127.0.0.1:8440 --data relay-data\n"
+      "  holdfast-relay collect --help    (a destination for what apps send with permission)\n\n"
       "Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage.");
   app.set_version_flag("--version", HOLDFAST_VERSION);
   app.add_option("--listen", options.listen,

@@ -53,7 +53,7 @@ struct Server::Impl {
     }
   }
 
-  asio::awaitable<void> accept(Service& service) {
+  asio::awaitable<void> accept(Handler& handler) {
     for (;;) {
       beast::error_code error;
       tcp::socket socket =
@@ -66,12 +66,12 @@ struct Server::Impl {
         continue;
       }
       ++connections;
-      asio::co_spawn(context, serve(beast::tcp_stream(std::move(socket)), service),
+      asio::co_spawn(context, serve(beast::tcp_stream(std::move(socket)), handler),
                      [this](std::exception_ptr) { --connections; });
     }
   }
 
-  asio::awaitable<void> serve(beast::tcp_stream stream, Service& service) {
+  asio::awaitable<void> serve(beast::tcp_stream stream, Handler& handler) {
     beast::error_code error;
     beast::flat_buffer buffer;
     for (;;) {
@@ -84,7 +84,7 @@ struct Server::Impl {
                                        asio::redirect_error(asio::use_awaitable, error));
       if (error) break;
       std::size_t limit =
-          service.body_limit(std::string(parser.get().target()), token_of(parser.get()));
+          handler.body_limit(std::string(parser.get().target()), token_of(parser.get()));
       if (parser.content_length() && *parser.content_length() > limit) break;
       parser.body_limit(limit);
       stream.expires_after(kBodyTime);
@@ -94,11 +94,11 @@ struct Server::Impl {
       auto& request = parser.get();
       Request asked{std::string(request.method_string()), std::string(request.target()),
                     token_of(request), std::move(request.body())};
-      Response response = service.handle(asked);
+      Response response = handler.handle(asked);
       if (response.changed) wake(*response.changed);
       if (response.wait) {
         co_await wait(*response.wait);
-        response = service.handle(asked);
+        response = handler.handle(asked);
       }
       spdlog::debug("{} {} -> {}, {} bytes", std::string(request.method_string()),
                     request.target().size(), response.status, response.body.size());
@@ -143,13 +143,33 @@ Server::~Server() = default;
 
 std::uint16_t Server::port() const { return impl_->acceptor.local_endpoint().port(); }
 
-void Server::run(Service& service) {
-  asio::co_spawn(impl_->context, impl_->accept(service), [](std::exception_ptr error) {
+void Server::run(Handler& handler) {
+  asio::co_spawn(impl_->context, impl_->accept(handler), [](std::exception_ptr error) {
     if (error) std::rethrow_exception(error);  // out of run()
   });
   impl_->context.run();
 }
 
 void Server::stop() { impl_->context.stop(); }
+
+ServerOptions parse_listen(const std::string& text) {
+  std::size_t colon = text.rfind(':');
+  ServerOptions out;
+  try {
+    if (colon == std::string::npos) throw std::invalid_argument(text);
+    out.address = text.substr(0, colon);
+    if (out.address.starts_with('[') && out.address.ends_with(']')) {
+      out.address = out.address.substr(1, out.address.size() - 2);
+    }
+    std::size_t used = 0;
+    unsigned long port = std::stoul(text.substr(colon + 1), &used);
+    if (port > 65535 || used != text.size() - colon - 1) throw std::invalid_argument(text);
+    out.port = static_cast<std::uint16_t>(port);
+  } catch (const std::exception&) {
+    throw Error(ErrorCode::invalid_argument,
+                "--listen takes ADDRESS:PORT, like 127.0.0.1:8440, not '" + text + "'");
+  }
+  return out;
+}
 
 }  // namespace holdfast::relay

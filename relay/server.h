@@ -12,7 +12,7 @@ struct ServerOptions {
   std::size_t max_connections = 1000;
 };
 
-// HTTP/1.1 around Service, on the thread that calls run(). Bounded: bodies, headers, connections,
+// HTTP/1.1 around a Handler, on the thread that calls run(). Bounded: bodies, headers, connections,
 // and the time that any of them may take.
 class Server {
  public:
@@ -24,7 +24,7 @@ class Server {
 
   std::uint16_t port() const;
   // Serves until stop().
-  void run(Service& service);
+  void run(Handler& handler);
   // Thread- and signal-safe.
   void stop();
 
@@ -32,5 +32,8 @@ class Server {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+// Of "ADDRESS:PORT". Throws Error(invalid_argument).
+ServerOptions parse_listen(const std::string& text);
 
 }  // namespace holdfast::relay

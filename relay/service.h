@@ -30,8 +30,18 @@ struct Response {
   std::optional<Hash32> changed = std::nullopt;  // a vault about which others may want to know
 };
 
+// What a server serves. One thread at a time.
+class Handler {
+ public:
+  virtual ~Handler() = default;
+  // How large a request's body may be, by what its header says: strangers get little.
+  virtual std::size_t body_limit(const std::string& target, const std::string& token) const = 0;
+  // Never throws for what a client sends.
+  virtual Response handle(const Request& request) = 0;
+};
+
 // One thread at a time.
-class Service {
+class Service : public Handler {
  public:
   // `origins` are the URLs ("https://relay.example") under which devices may sign in.
   Service(Storage& storage, base::Clock& clock, base::Random& random,
@@ -40,15 +50,14 @@ class Service {
   // How long batches are kept that a verified checkpoint stands for; 90 days unless it is set.
   void set_retention(std::int64_t ms) { retention_ms_ = ms; }
 
-  // How large a request's body may be, by what its header says: strangers get little.
-  std::size_t body_limit(const std::string& target, const std::string& token) const;
+  std::size_t body_limit(const std::string& target, const std::string& token) const override;
 
   // For data that was put back from a backup: every vault's log gets another id, so that its
   // devices bring back what the backup lacks. Before the first request.
   void begin_all_anew();
 
-  // Never throws for what a client sends; Error(io) of the storage becomes a 503.
-  Response handle(const Request& request);
+  // Error(io) of the storage becomes a 503.
+  Response handle(const Request& request) override;
 
  private:
   static constexpr std::size_t kCachedVaults = 1000;

@@ -23,6 +23,7 @@ ALLOWED = {
     "src/privacy": {"src/base", "src/crypto", "src/store", "src/wire"},
     "src/sync": {"src/base", "src/crypto", "src/model", "src/privacy", "src/store", "src/wire"},
     "relay": {"src/base", "src/wire"},
+    "collector": {"relay", "src/base", "src/crypto", "src/wire"},
     "cli": set(),
 }
 PUBLIC = {
@@ -31,9 +32,13 @@ PUBLIC = {
     "src/model": {"error.h", "conflict.h", "json.h", "record_version.h"},
     "src/wire": {"error.h"},
     "relay": {"error.h"},
+    "collector": {"error.h", "json.h"},
 }
 # Tests of sync drive the real relay service.
 TEST_ONLY = {"src/sync": {"relay", "relay/sqlite"}}
+# Data leaves the privacy layer in one place.
+NETWORK = re.compile(r"(->|\.)perform\(|HttpRequest\b")
+MAY_SEND = {"src/privacy/sealed_egress.h"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 MAX_LINES = 450
 
@@ -53,6 +58,8 @@ def problems_of(path, text):
     layer = layer_of(path)
     if len(text.splitlines()) > MAX_LINES:
         yield f"{path}: longer than {MAX_LINES} lines"
+    if layer == "src/privacy" and path not in MAY_SEND and not is_test(path) and NETWORK.search(text):
+        yield f"{path}: only {', '.join(MAY_SEND)} may touch the network"
     for name in INCLUDE.findall(text):
         if name.startswith("holdfast/"):
             known = PUBLIC.get(layer)
@@ -69,7 +76,7 @@ def problems_of(path, text):
 
 
 def sources():
-    for layer in ("include", "src", "relay", "cli"):
+    for layer in ("include", "src", "relay", "collector", "cli"):
         for path in sorted((ROOT / layer).rglob("*")):
             if path.suffix in (".h", ".cc"):
                 yield path.relative_to(ROOT).as_posix(), path.read_text()
@@ -92,6 +99,7 @@ def self_check():
     assert list(problems_of("cli/x.cc", '#include "src/base/bytes.h"\n'))
     assert list(problems_of("src/model/x.h", '#include "holdfast/vault.h"\n'))
     assert list(problems_of("src/model/x.h", "\n" * (MAX_LINES + 1)))
+    assert list(problems_of("src/privacy/x.cc", "environment.network->perform(request);\n"))
     assert not list(problems_of("src/sync/x.cc", '#include "src/store/engine.h"\n'))
 
 

@@ -37,7 +37,8 @@ bool is_loopback(const std::string& url) {
 
 int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
   const auto* request = static_cast<const HttpRequest*>(user);
-  bool ends = (request->cancelled && *request->cancelled) || (request->stopped && *request->stopped);
+  bool ends =
+      (request->cancelled && *request->cancelled) || (request->stopped && *request->stopped);
   return ends ? 1 : 0;
 }
 
