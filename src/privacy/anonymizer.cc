@@ -160,7 +160,11 @@ AnonymizedDocument anonymize(const Json& document, const FieldRules& rules,
   if (text_size(document, 0) > kMaxText) {
     throw Error(ErrorCode::too_large, "the data is larger than 512 KiB: send it in parts");
   }
-  return Walk(rules, scanner, means).run(document);
+  try {
+    return Walk(rules, scanner, means).run(document);
+  } catch (const Json::exception&) {
+    throw Error(ErrorCode::invalid_argument, "the data holds text that is not UTF-8");
+  }
 }
 
 std::optional<Json> add_noise(const FieldRule& rule, const Json& value, base::Random& random) {

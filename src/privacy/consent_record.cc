@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <ctime>
 
+#include "holdfast/error.h"
 #include "src/privacy/grants.h"
 
 namespace holdfast::privacy {
@@ -31,7 +32,7 @@ const char* event_state(Grant::State state) {
 
 }  // namespace
 
-Json consent_record(const HeldGrant& held, const Policy& policy) {
+Json consent_record(const HeldGrant& held, const Policy& policy) try {
   const Grant& grant = held.grant;
   Json terms = held.document.value("terms", Json::object());
   Json to = terms.value("destination", Json::object());
@@ -77,6 +78,8 @@ Json consent_record(const HeldGrant& held, const Policy& policy) {
          {"event_type", "explicit"},
          {"event_state", event_state(grant.state)}}}},
       {"current_policy", policy.hash}};
+} catch (const Json::exception&) {  // by another version, or by a device that means harm
+  throw Error(ErrorCode::malformed, "this decision is not in a form that is known here");
 }
 
 }  // namespace holdfast::privacy

@@ -25,6 +25,14 @@ std::ptrdiff_t count_digits(std::string_view text) {
 
 #ifdef HOLDFAST_PHONES
 
+namespace {
+
+bool is_decimal(std::string_view text) {  // "0.381471"
+  return text.size() > 2 && text[1] == '.' && text.find_first_not_of("0123456789", 2) == text.npos;
+}
+
+}  // namespace
+
 bool TextScanner::knows_phones() { return true; }
 
 void TextScanner::find_phones(const std::string& text, std::vector<Finding>& out) const {
@@ -42,7 +50,7 @@ void TextScanner::find_phones(const std::string& text, std::vector<Finding>& out
       std::size_t begin = text.find(match.raw_string(), from);
       if (begin == text.npos) break;
       from = begin + match.raw_string().size();
-      out.push_back({begin, from, "phone"});
+      if (!is_decimal(match.raw_string())) out.push_back({begin, from, "phone"});
     }
   }
 }

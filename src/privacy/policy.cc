@@ -286,7 +286,11 @@ PrivacyPolicy PrivacyPolicy::from_json(const nlohmann::json& given) {
   }
   out->phone_regions = parse_regions(object);
   object.finish();
-  out->hash = base::to_hex(base::sha256({base::view(given.dump())}));
+  try {
+    out->hash = base::to_hex(base::sha256({base::view(given.dump())}));
+  } catch (const Json::exception&) {
+    bad_policy("", "holds text that is not UTF-8");
+  }
   return PrivacyPolicy(std::move(out));
 }
 

@@ -33,6 +33,14 @@ bool holds_nothing(const Json& document) {
   return document.is_null() || (document.is_structured() && document.empty());
 }
 
+std::string text_of(const Json& document) {
+  try {
+    return document.dump();
+  } catch (const Json::exception&) {
+    throw Error(ErrorCode::invalid_argument, "the data holds text that is not UTF-8");
+  }
+}
+
 base::Hash32 hash_of_hex(const std::string& hex) {
   base::Hash32 out{};
   Bytes bytes = base::from_hex(hex).value_or(Bytes(out.size()));
@@ -241,7 +249,7 @@ SendResult Gate::prepare(const Use& use, const Json& data, std::int64_t* num) {
   if (holds_nothing(made.document)) {
     return refusal("nothing_left", "the privacy policy drops every field of this data");
   }
-  std::string payload = made.document.dump();
+  std::string payload = text_of(made.document);
 
   Engine::Transaction transaction(engine_);
   tx_settle();

@@ -60,8 +60,7 @@ std::span<const Pattern> patterns() {
            R"(|example|test|local)\b(?::\d+)?(?:[/?#][^\s<>"']*)?))")},
       {"mac",
        RE2(R"((?i)(?:^|[^0-9a-f:-])([0-9a-f]{2}(?:(?::[0-9a-f]{2}){5}|(?:-[0-9a-f]{2}){5}))(?:$|[^0-9a-f:-]))")},
-      {"mac",
-       RE2(R"((?i)(?:^|[^0-9a-z.])([0-9a-f]{4}\.[0-9a-f]{4}\.[0-9a-f]{4})(?:$|[^0-9a-z.]))")},
+      {"mac", RE2(R"((?i)(?:^|[^0-9a-z.])([0-9a-f]{4}\.[0-9a-f]{4}\.[0-9a-f]{4})(?:$|[^0-9a-z]))")},
       {"ipv4", RE2(R"((?:^|[^0-9.])((?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3})"
                    R"((?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9]))(?:$|[^0-9]))")},
       {"national_id", RE2(R"((?:^|[^0-9])([0-9]{3}-[0-9]{2}-[0-9]{4})(?:$|[^0-9]))")},  // US
@@ -163,9 +162,9 @@ std::vector<std::vector<Group>> digit_runs(const std::string& text) {
 
 const char* kind_of(const std::string& digits, bool one_group) {
   if (digits.size() >= 13 && digits.size() <= 19 && luhn(digits)) {
-    if (digits.size() == 15 && digits[0] != '3') return "imei";  // cards of 15 start with 3
+    bool amex = digits.starts_with("34") || digits.starts_with("37");  // cards of 15
+    if (digits.size() == 15 && !amex) return "imei";
     if (digits[0] >= '2' && digits[0] <= '6') return "card";
-    if (digits.size() == 15) return "imei";
   }
   // Nine or ten digits that are written apart in many groups are more likely a phone's.
   if (!one_group && digits.size() < 9) return nullptr;
@@ -259,7 +258,10 @@ std::vector<Finding> TextScanner::find(const std::string& text) const {
   std::vector<Finding> out;
   for (Finding& finding : all) {
     if (!out.empty() && finding.begin < out.back().end) {
-      out.back().end = std::max(out.back().end, finding.end);
+      Finding& before = out.back();
+      before.end = std::max(before.end, finding.end);
+      // A checksum says more than that it could be called.
+      if (before.kind == "phone" || before.kind == "token") before.kind = finding.kind;
     } else {
       out.push_back(std::move(finding));
     }
