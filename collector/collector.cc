@@ -92,6 +92,10 @@ relay::Response Collector::handle(const relay::Request& request) try {
       file_->write(size_, base::view(text));
       file_->sync();
     } catch (const Error&) {
+      try {
+        file_->truncate(size_);  // or the next start does
+      } catch (const Error&) {
+      }
       return answer(503, "the collector cannot write now: send it again later");
     }
     size_ += text.size();

@@ -72,7 +72,8 @@ struct SendResult {
   };
   Status status = Status::refused;
   // "no_permission", "expired", "revoked", "policy_changed", "budget_spent", "no_valid_key",
-  // "restored", "nothing_left", "queue_full" or "destination_refused"; empty unless refused
+  // "restored", "partly_received", "nothing_left", "queue_full", "damaged" or
+  // "destination_refused"; empty unless refused
   std::string reason;
   std::string message;  // the same for people, and what to do
   std::string egress;   // id, in hex, as the ledger has it; empty where nothing was made

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t kMaxDepth = 100;
 constexpr std::size_t kMaxText = 512 * 1024;
+constexpr std::size_t kMaxScanned = 32 * 1024;  // a longer text is dropped unscanned
 
 using Path = std::vector<std::string>;
 
@@ -21,7 +22,7 @@ class Walk {
 
   AnonymizedDocument run(const Json& document) {
     static const FieldRule kDrop;
-    std::optional<Json> out = visit(document, kDrop, "", "");
+    std::optional<Json> out = visit(document, kDrop, "");
     done_.document = out ? std::move(*out) : Json::object();
     return std::move(done_);
   }
@@ -30,32 +31,26 @@ class Walk {
   // What becomes of `value`, whose rule is `inherited` unless it has one of its own; `name` is that
   // of the member that it is, or that its list is.
   std::optional<Json> visit(const Json& value, const FieldRule& inherited,
-                            const std::string& pattern, const std::string& name) {
+                            const std::string& name) {
     if (path_.size() > kMaxDepth) {
       throw Error(ErrorCode::too_large, "the data is nested deeper than 100 levels");
     }
-    const FieldRule* rule = &inherited;
-    std::string of = pattern;
     FieldRules::Match match = rules_.at(path_);
-    if (match.rule) {
-      rule = match.rule;
-      of = match.pattern;
-    }
+    const FieldRule& rule = match.rule ? *match.rule : inherited;
     bool named = match.rule && match.named && !path_.empty();
-    if (!named && rule->action == Action::keep && !name.empty()) {
-      if (const FieldRule* sensitive = sensitive_rule(name)) {
-        rule = sensitive;
-        of = pointer_text(path_);
-        return replace(value, *rule, of);  // nothing in it has a rule of its own
-      }
+    if (!named && rule.action == Action::keep && !name.empty()) {
+      // Nothing in it has a rule of its own.
+      if (const FieldRule* sensitive = sensitive_rule(name))
+        return replace(value, *sensitive, false);
     }
-    bool inward = rule->action == Action::drop || rule->action == Action::keep;
-    if (inward && value.is_structured()) return visit_members(value, *rule, of, name);
-    return replace(value, *rule, of);
+    bool inward = rule.action == Action::drop || rule.action == Action::keep;
+    if (inward && value.is_structured()) return visit_members(value, rule, named ? "" : name);
+    return replace(value, rule, named);
   }
 
+  // `name`: what the elements of a list go by.
   std::optional<Json> visit_members(const Json& value, const FieldRule& rule,
-                                    const std::string& pattern, const std::string& name) {
+                                    const std::string& name) {
     Json out = value.is_object() ? Json::object() : Json::array();
     std::size_t index = 0;
     for (const auto& item : value.items()) {
@@ -65,7 +60,7 @@ class Walk {
       if (tells) {
         note("drop", item.value(), std::nullopt);
       } else {
-        member = visit(item.value(), rule, pattern, value.is_object() ? item.key() : name);
+        member = visit(item.value(), rule, value.is_object() ? item.key() : name);
       }
       if (member && value.is_object()) out[item.key()] = std::move(*member);
       if (member && value.is_array()) out.push_back(std::move(*member));
@@ -84,19 +79,24 @@ class Walk {
     return false;
   }
   bool is_plain(const std::string& key) const {
+    if (key.size() > kMaxScanned) return false;
     std::string folded = TextScanner::fold(key);
     return folded == key && scanner_.find(folded).empty();
   }
 
-  std::optional<Json> replace(const Json& value, const FieldRule& rule,
-                              const std::string& pattern) {
+  // `named`: the policy spells this field out, and knows that it is a number, say.
+  std::optional<Json> replace(const Json& value, const FieldRule& rule, bool named) {
     std::optional<Json> out;
     switch (rule.action) {
       case Action::drop: break;
       case Action::keep:
-        out = value;
-        if (value.is_string() && rule.scan) {
-          out = scanner_.redact(value.get_ref<const std::string&>());
+        if (!rule.scan || (!value.is_string() && (named || !value.is_number_integer()))) {
+          out = value;
+        } else if (value.is_string()) {
+          const auto& text = value.get_ref<const std::string&>();
+          if (text.size() <= kMaxScanned) out = scanner_.redact(text);
+        } else if (scanner_.find(value.dump()).empty()) {
+          out = value;
         }
         break;
       case Action::pseudonym:
@@ -106,7 +106,7 @@ class Walk {
         break;
       case Action::generalise: out = generalise(rule, value); break;
       case Action::randomise: {
-        Json noisy = means_.randomise(pattern, rule, value);
+        Json noisy = means_.randomise(pointer_text(path_), rule, value);
         if (!noisy.is_null()) out = std::move(noisy);
         break;
       }

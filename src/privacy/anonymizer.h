@@ -12,8 +12,8 @@ namespace holdfast::privacy {
 // What it takes from outside. All three must give the same for the same.
 struct AnonymizingMeans {
   std::function<std::string(const FieldRule&, const std::string& value)> pseudonym;
-  // `pattern` names the rule within its data type.
-  std::function<Json(const std::string& pattern, const FieldRule&, const Json& truth)> randomise;
+  // `path`: the field's own pointer.
+  std::function<Json(const std::string& path, const FieldRule&, const Json& truth)> randomise;
   std::map<std::string, CustomAction> custom = {};
 };
 

@@ -74,6 +74,22 @@ TEST(DataAnonymizer, ScansTextsAndNamesOfMembers) {
   EXPECT_EQ(out["by_contact"], (json{{"plain", 4}}));
 }
 
+TEST(DataAnonymizer, ScansNumbersThatNobodyNamed) {
+  json in = {{"n1", 4111111111111111}, {"imei_like", 490154203237518}, {"home_addr", "1 Main St"},
+             {"fname", "Ada"},         {"file_name_password", "x"},    {"small", 42}};
+  EXPECT_EQ(DataAnonymizer().anonymize(in)["small"], 42);
+  for (const char* name : {"n1", "home_addr", "fname", "file_name_password"}) {
+    EXPECT_FALSE(DataAnonymizer().anonymize(in).contains(name)) << name;
+  }
+  PrivateWorld world;
+  json policy = world.policy_json();
+  policy["data_types"][0]["fields"] = {{"/names", {{"action", "keep"}}},
+                                       {"/n1", {{"action", "keep"}}}};
+  json named = DataAnonymizer(PrivacyPolicy::from_json(policy), "model_usage_stats")
+                   .anonymize({{"names", {"a", "b"}}, {"n1", 4111111111111111}});
+  EXPECT_EQ(named, (json{{"names", {"a", "b"}}, {"n1", 4111111111111111}}));  // the policy says so
+}
+
 TEST(DataAnonymizer, ShowsBeforeAndAfter) {
   PrivateWorld world;
   DataAnonymizer anonymizer(world.policy(), "model_usage_stats");

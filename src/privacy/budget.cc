@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "src/privacy/anonymizer.h"
+#include "src/privacy/grants.h"
 #include "src/wire/control.h"
 
 namespace holdfast::privacy {
@@ -21,26 +22,23 @@ wire::ControlState device_list(Engine& engine) {
   return state;
 }
 
+// Of a store that a backup was put into, and of all that join the vault that it founds.
 bool came_from_backup(Engine& engine) {
   std::optional<Bytes> mark = engine.database().meta(store::kCameFromBackup);
-  return mark && !mark->empty();
+  return (mark && !mark->empty()) || engine.document_of({kPrivacyCollection, kNoBudget});
 }
 
 }  // namespace
 
 std::optional<std::uint64_t> device_place(Engine& engine) {
+  if (came_from_backup(engine)) return std::nullopt;
   wire::ControlState state = device_list(engine);
-  if (state.empty()) {
-    if (came_from_backup(engine)) return std::nullopt;
-    return 0;
-  }
+  if (state.empty()) return 0;
   auto own = state.devices().find(engine.identity().id);
   if (own == state.devices().end()) return std::nullopt;
   auto place = std::count_if(state.devices().begin(), state.devices().end(), [&](const auto& one) {
     return one.second.position < own->second.position;
   });
-  // A vault that a backup founded starts where the backup's own vault may still spend.
-  if (place == 0 && came_from_backup(engine)) return std::nullopt;
   return static_cast<std::uint64_t>(place);
 }
 
@@ -95,52 +93,59 @@ bool BudgetBook::charge(std::int64_t micros) {
   return true;
 }
 
-NoiseBook::NoiseBook(Engine& engine, const Use& use) : engine_(engine), scope_(scope_of(use)) {}
+NoiseBook::NoiseBook(Engine& engine, const Use& use)
+    : engine_(engine), scope_(scope_of(use) + " " + use.data_type) {}
 
-Json NoiseBook::noisy(const std::string& pattern, const FieldRule& rule, const Json& truth) {
-  // Another rule is another question: its answer costs anew.
-  std::string field = pattern + " " + rule.to_json().dump();
-  Used used{field, base::sha256({base::view(truth.dump())}),
-            micros_up(rule.epsilon).value_or(INT64_MAX / 2)};
+Json NoiseBook::noisy(const std::string& path, const FieldRule& rule, const Json& truth) {
+  // Another rule is another question.
+  std::string field = path + " " + rule.to_json().dump();
+  Drawn drawn{base::sha256({base::view(truth.dump())}), "",
+              micros_up(rule.epsilon).value_or(INT64_MAX / 2)};
   {
     Statement query(engine_.database().connection().prepare(
-        "SELECT noisy FROM egress_noise WHERE scope = ? AND field = ? AND value = ?"));
-    query.bind(scope_).bind(used.field).bind(ByteView(used.value));
-    if (query.step()) {
-      used_.insert(used);
-      return Json::parse(query.text(0));
-    }
+        "SELECT noisy FROM egress_noise WHERE scope = ? AND field = ? AND value = ? "
+        "ORDER BY charged DESC"));
+    query.bind(scope_).bind(field).bind(ByteView(drawn.value));
+    if (query.step()) drawn.noisy = query.text(0);
   }
-  std::optional<Json> drawn = add_noise(rule, truth, *engine_.environment().random);
-  if (!drawn) return Json();
-  Statement insert(
-      engine_.database().connection().prepare("INSERT INTO egress_noise VALUES(?, ?, ?, ?, 0)"));
-  std::string text = drawn->dump();
-  insert.bind(scope_).bind(used.field).bind(ByteView(used.value)).bind(text).run();
-  used_.insert(used);
-  return *drawn;
+  if (drawn.noisy.empty()) {
+    std::optional<Json> noisy = add_noise(rule, truth, *engine_.environment().random);
+    if (!noisy) return Json();
+    drawn.noisy = noisy->dump();
+    Statement insert(engine_.database().connection().prepare(
+        "INSERT OR REPLACE INTO egress_noise VALUES(?, ?, ?, ?, 0)"));
+    insert.bind(scope_).bind(field).bind(ByteView(drawn.value)).bind(drawn.noisy).run();
+  }
+  Json out = Json::parse(drawn.noisy);
+  used_[field] = std::move(drawn);
+  return out;
 }
 
-bool NoiseBook::is_charged(const Used& used) const {
+bool NoiseBook::is_charged(const std::string& field, const Drawn& drawn) const {
   Statement query(engine_.database().connection().prepare(
-      "SELECT charged FROM egress_noise WHERE scope = ? AND field = ? AND value = ?"));
-  query.bind(scope_).bind(used.field).bind(ByteView(used.value));
-  return query.step() && query.integer(0) != 0;
+      "SELECT 1 FROM egress_noise WHERE scope = ? AND field = ? AND value = ? AND noisy = ? AND "
+      "charged = 1"));
+  query.bind(scope_).bind(field).bind(ByteView(drawn.value)).bind(drawn.noisy);
+  return query.step();
 }
 
 std::int64_t NoiseBook::cost() {
   std::int64_t sum = 0;
-  for (const Used& used : used_) {
-    if (!is_charged(used)) sum += used.micros;
+  for (const auto& [field, drawn] : used_) {
+    if (!is_charged(field, drawn)) sum += drawn.micros;
   }
   return sum;
 }
 
 void NoiseBook::mark_charged() {
-  for (const Used& used : used_) {
-    Statement update(engine_.database().connection().prepare(
-        "UPDATE egress_noise SET charged = 1 WHERE scope = ? AND field = ? AND value = ?"));
-    update.bind(scope_).bind(used.field).bind(ByteView(used.value)).run();
+  base::Connection& connection = engine_.database().connection();
+  for (const auto& [field, drawn] : used_) {
+    Statement insert(
+        connection.prepare("INSERT OR REPLACE INTO egress_noise VALUES(?, ?, ?, ?, 1)"));
+    insert.bind(scope_).bind(field).bind(ByteView(drawn.value)).bind(drawn.noisy).run();
+    Statement remove(connection.prepare(
+        "DELETE FROM egress_noise WHERE scope = ? AND field = ? AND charged = 0"));
+    remove.bind(scope_).bind(field).run();
   }
 }
 

@@ -42,30 +42,31 @@ class BudgetBook {
   std::optional<std::uint64_t> place_;
 };
 
-// Noise that was drawn, kept so that a value that does not change is never noised anew, by chance
-// or by a retry. In the caller's transaction.
+// Noise that was drawn: of each field the last value and what was given for it, so that a value
+// that does not change is not noised anew, by asking often or by a retry. A value that changes, and
+// one that comes back, is another question, and costs anew. In the caller's transaction.
 class NoiseBook {
  public:
   NoiseBook(store::Engine& engine, const Use& use);
 
-  // The noisy value for `truth`, drawn now if it is new. Null where it is of no kind for the rule.
-  Json noisy(const std::string& pattern, const FieldRule& rule, const Json& truth);
-  // What releasing all of the values that noisy() gave costs: those that have left cost nothing.
+  // The noisy value for `truth` of the field at `path`, drawn now unless it was the last one. Null
+  // where it is of no kind for the rule.
+  Json noisy(const std::string& path, const FieldRule& rule, const Json& truth);
+  // What releasing all that noisy() gave costs: what has left already costs nothing.
   std::int64_t cost();
-  void mark_charged();  // they leave now
+  void mark_charged();  // it leaves now
 
  private:
-  struct Used {
-    std::string field;
-    base::Hash32 value;
-    std::int64_t micros;
-    auto operator<=>(const Used&) const = default;
+  struct Drawn {
+    base::Hash32 value{};
+    std::string noisy;
+    std::int64_t micros = 0;
   };
-  bool is_charged(const Used& used) const;
+  bool is_charged(const std::string& field, const Drawn& drawn) const;
 
   store::Engine& engine_;
   std::string scope_;
-  std::set<Used> used_;
+  std::map<std::string, Drawn> used_;  // by field
 };
 
 }  // namespace holdfast::privacy

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "src/privacy/parsing.h"
 
@@ -154,16 +155,11 @@ Json FieldRule::to_json() const {
 
 bool discloses_no_more(const FieldRule& now, const FieldRule& before) {
   if (now.action == Action::drop) return true;
-  if (before.action == Action::keep && !before.scan) {
-    return now.action != Action::custom && now.action != Action::pseudonym;
-  }
-  if (now.action != before.action) {
-    return before.action == Action::keep &&
-           (now.action == Action::generalise || now.action == Action::randomise);
-  }
+  // Also where a value was kept: scanning, and rules by name, held for it, and do not for others.
+  if (now.action != before.action) return false;
   switch (now.action) {
     case Action::drop: return true;
-    case Action::keep: return now.scan;
+    case Action::keep: return now.scan || !before.scan;
     case Action::pseudonym: return now.epoch_days <= before.epoch_days;
     case Action::generalise:
       if (now.to == Grain::day && before.to == Grain::hour) return true;
@@ -210,7 +206,7 @@ FieldRules::Match FieldRules::at(const std::vector<std::string>& path) const {
     }
     if (!fits || (best.rule && names <= most)) continue;
     most = names;
-    best = {&rule, pointer_text(pattern), pattern.empty() || pattern.back() != "*"};
+    best = {&rule, pattern.empty() || pattern.back() != "*"};
   }
   return best;
 }
@@ -224,16 +220,53 @@ const FieldRule& FieldRules::effective(const std::vector<std::string>& path) con
   return kDrop;
 }
 
-bool disclose_no_more(const FieldRules& now, const FieldRules& before) {
-  for (const FieldRules* rules : {&now, &before}) {
-    for (const auto& [pattern, rule] : rules->all()) {
-      if (!discloses_no_more(now.effective(pattern), before.effective(pattern))) return false;
-      // A name takes a field out of the rules for what is sensitive.
-      if (now.effective(pattern).action == Action::drop || pattern.empty()) continue;
-      if (now.at(pattern).named && !before.at(pattern).named && sensitive_rule(pattern.back())) {
-        return false;
-      }
+namespace {
+
+using Pattern = std::vector<std::string>;
+
+// What both stand for, as long as the longer; nothing where they have no path in common.
+std::optional<Pattern> meet(const Pattern& a, const Pattern& b) {
+  Pattern out = a.size() < b.size() ? b : a;
+  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    if (a[i] != b[i] && a[i] != "*" && b[i] != "*") return std::nullopt;
+    out[i] = a[i] == "*" ? b[i] : a[i];
+  }
+  return out;
+}
+
+// Every kind of path that the rules tell apart; nothing where that are too many to look at.
+std::optional<std::set<Pattern>> kinds_of_paths(const FieldRules& a, const FieldRules& b) {
+  constexpr std::size_t kTooMany = 300;
+  std::set<Pattern> out;
+  std::vector<Pattern> fresh;
+  auto add = [&](const Pattern& pattern) {
+    if (out.insert(pattern).second) fresh.push_back(pattern);
+  };
+  for (const FieldRules* rules : {&a, &b}) {
+    for (const auto& [pattern, rule] : rules->all()) add(pattern);
+  }
+  while (!fresh.empty()) {
+    if (out.size() > kTooMany) return std::nullopt;
+    Pattern one = fresh.back();
+    fresh.pop_back();
+    std::vector<Pattern> others(out.begin(), out.end());
+    for (const Pattern& other : others) {
+      if (auto both = meet(one, other)) add(*both);
     }
+  }
+  return out;
+}
+
+}  // namespace
+
+bool disclose_no_more(const FieldRules& now, const FieldRules& before) {
+  std::optional<std::set<Pattern>> paths = kinds_of_paths(now, before);
+  if (!paths) return false;
+  for (const Pattern& path : *paths) {
+    if (!discloses_no_more(now.effective(path), before.effective(path))) return false;
+    // A name takes a field out of the rules for what is sensitive, and its number out of the scan.
+    bool leaves = now.effective(path).action != Action::drop;
+    if (leaves && now.at(path).named && !before.at(path).named) return false;
   }
   return true;
 }

@@ -55,7 +55,6 @@ class FieldRules {
 
   struct Match {
     const FieldRule* rule = nullptr;
-    std::string pattern;
     bool named = false;  // the field itself by its own name, not by "*" or as part of another
   };
   // The rule whose pattern is as long as `path`; the one with more names wins. Null: none.

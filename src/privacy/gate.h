@@ -72,8 +72,9 @@ class Gate {
   void tx_drop(const Waiting& row, const Verdict& why);
 
   AnonymizedDocument anonymize_for(const Use& use, const Json& data, NoiseBook& noise);
-  Verdict tx_charge(const Use& use, const std::optional<HeldGrant>& held, std::int64_t cost);
-  Sealed seal_for(const Use& use, std::string_view payload, std::int64_t now);
+  Verdict tx_charge(const Use& use, const std::optional<HeldGrant>& held, std::int64_t cost,
+                    std::int64_t now);
+  Sealed seal_for(const Use& use, const DestinationKey& key, std::string_view payload);
   std::int64_t tx_queue(const Use& use, const std::string& grant, const Sealed& sealed,
                         const std::string& payload, std::int64_t cost);
   SendResult prepare(const Use& use, const Json& data, std::int64_t* num);
@@ -90,9 +91,6 @@ class Gate {
   Grants grants_;
   std::mutex custom_mutex_;
   std::map<std::string, CustomAction> custom_;
-  std::mutex sending_;                // one at a time; revoke() waits for it
-  std::atomic<int> revoking_{0};      // how many wait
-  std::atomic<bool> stopped_{false};  // what is being sent is to end
 };
 
 }  // namespace holdfast::privacy

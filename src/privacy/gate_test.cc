@@ -298,6 +298,108 @@ TEST(Gate, NoiseIsChargedBeforeItLeavesAndNeverDrawnAnew) {
   other["liked"] = false;
   EXPECT_EQ(app.send(other).status, SendResult::Status::sent);
   EXPECT_EQ(budget().spent, "1");
+  EXPECT_EQ(app.send().status, SendResult::Status::sent);  // it came back: another question
+  EXPECT_EQ(budget().spent, "1.5");
+}
+
+// Each element is a question of its own: or else the pattern of equal ones would leave as it is.
+TEST(Gate, EveryElementOfAListIsNoisedAndChargedByItself) {
+  PrivateWorld world;
+  json policy = world.policy_json();
+  policy["data_types"][0]["fields"] = {{"/answers/*",
+                                        {{"action", "randomise"},
+                                         {"mechanism", "response"},
+                                         {"epsilon", "1/100"},
+                                         {"values", {false, true}}}}};
+  PrivateApp app(world, PrivacyPolicy::from_json(policy));
+  ASSERT_TRUE(app.permit());
+  json answers = json::array();
+  for (int i = 0; i < 100; ++i) answers.push_back(true);
+  EXPECT_EQ(app.send({{"answers", answers}}).status, SendResult::Status::sent);
+  EXPECT_EQ(app.sync.budget("", "", "").spent, "1");
+  json left = json::parse(world.arrived.at(0).payload)["answers"];
+  auto yes = std::count(left.begin(), left.end(), json(true));
+  EXPECT_GT(yes, 20);
+  EXPECT_LT(yes, 80);
+}
+
+TEST(Gate, WideningIsNoticedWhereRulesOverlap) {
+  auto voids = [](const json& before, const json& after) {
+    PrivateWorld world;
+    json policy = world.policy_json();
+    policy["data_types"][0]["fields"] = before;
+    {
+      PrivateApp app(world, PrivacyPolicy::from_json(policy));
+      EXPECT_TRUE(app.permit());
+    }
+    policy["data_types"][0]["fields"] = after;
+    PrivateApp app(world, PrivacyPolicy::from_json(policy));
+    return app.sync.grants().at(0).state == Grant::State::void_;
+  };
+  json keep = {{"action", "keep"}}, drop = {{"action", "drop"}};
+  json cell = {{"action", "generalise"}, {"to", "cell"}};
+  json bucket = {{"action", "generalise"}, {"to", "bucket"}, {"size", 10}};
+  EXPECT_TRUE(
+      voids({{"/*", keep}, {"/a/*", drop}}, {{"/*", keep}, {"/a/*", drop}, {"/*/x", keep}}));
+  EXPECT_TRUE(
+      voids({{"/*/x/*", drop}, {"/a", keep}}, {{"/*/x/*", drop}, {"/a", keep}, {"/a/*/y", keep}}));
+  EXPECT_TRUE(voids({{"/place", keep}}, {{"/place", cell}}));
+  EXPECT_TRUE(voids({{"/*", keep}}, {{"/*", bucket}}));
+  EXPECT_TRUE(voids({{"", keep}}, {{"", keep}, {"/email", keep}}));
+  EXPECT_TRUE(voids({{"/a", keep}, {"/a/b", drop}}, {{"/a", keep}}));
+  EXPECT_FALSE(voids({{"/*", keep}, {"/a/*", drop}}, {{"/*", keep}, {"/a", drop}, {"/a/*", drop}}));
+  EXPECT_FALSE(voids({{"/a", keep}}, {{"/a", keep}, {"/a/b", drop}}));
+}
+
+// A policy that does not know a use at all says nothing of its permissions.
+TEST(Gate, AnotherPolicyEndsNothing) {
+  PrivateWorld world;
+  PrivateApp app(world);
+  ASSERT_TRUE(app.permit());
+  world.status = 0;
+  app.send();
+  json other = world.policy_json();
+  other["data_types"][0]["id"] = other["uses"][0]["data_type"] = "something_else";
+  PrivacyFirstSync another(app.store, PrivacyPolicy::from_json(other));
+  EXPECT_EQ(another.queue().size(), 1u);
+  EXPECT_EQ(another.grants().at(0).state, Grant::State::void_);
+  EXPECT_EQ(another.send_queued(true).waiting, 1u);
+  world.status = 200;
+  EXPECT_EQ(app.sync.send_queued(true).sent, 1u);
+}
+
+TEST(Gate, ARevocationIsOnTheRecordWhereNothingEndsByItHere) {
+  PrivateWorld world;
+  PrivateApp app(world);
+  app.sync.revoke("model_usage_stats");
+  EXPECT_EQ(app.kinds(), Kinds{"revocation"});
+}
+
+// A record that this version cannot read takes back everything.
+TEST(Gate, AnUnknownRevocationEndsAll) {
+  PrivateWorld world;
+  PrivateApp app(world);
+  ASSERT_TRUE(app.permit());
+  {
+    store::Engine::Transaction transaction(app.store.engine());
+    app.store.engine().put_own({kRevocationCollection, "later"}, {{"data_types", {"all"}}});
+    transaction.commit();
+  }
+  EXPECT_EQ(app.send().reason, "revoked");
+}
+
+// The permission ends, noticed by another part of the app, while the destination is taking it.
+TEST(Gate, WhatArrivedIsOnTheRecordWhateverEndedMeanwhile) {
+  PrivateWorld world;
+  PrivateApp app(world);
+  ASSERT_TRUE(app.permit());
+  PrivacyFirstSync settings(app.store, world.policy());
+  world.on_request = [&] {
+    world.clock->advance_ms(40 * kDay);
+    EXPECT_EQ(settings.queue().size(), 0u);
+  };
+  EXPECT_EQ(app.send().status, SendResult::Status::sent);
+  EXPECT_EQ(app.kinds().back(), "send");
 }
 
 TEST(Gate, ASpentBudgetStopsSendingAndSaysSo) {

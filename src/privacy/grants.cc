@@ -19,6 +19,9 @@ namespace {
 using store::Statement;
 
 constexpr const char* kClock = "privacy_clock";
+constexpr std::int64_t kDayMs = 24 * 3'600'000;
+constexpr std::int64_t kLongest = 366 * kDayMs;  // that a permission can last
+constexpr std::int64_t kAhead = 2 * kDayMs;      // of this device's clock, that another's may be
 
 std::string text_of(const Json& document, const char* name) {
   auto found = document.find(name);
@@ -34,6 +37,15 @@ bool concerns(const Json& document, const Use& use) {
   return text_of(document, "data_type") == use.data_type &&
          text_of(document, "purpose") == use.purpose &&
          text_of(document, "destination") == use.destination;
+}
+
+// A revocation whose words are not known here, of a later version say, is taken for one of
+// everything.
+bool revokes(const Json& revocation, const Use& use) {
+  for (const char* name : {"data_type", "purpose", "destination"}) {
+    if (text_of(revocation, name).empty()) return true;
+  }
+  return concerns(revocation, use);
 }
 
 Use use_of(const Json& document) {
@@ -91,6 +103,7 @@ Grant::State Grants::state_of(const Json& document, const Grant& grant,
     }
   }
   if (grant.until_ms <= now) return Grant::State::expired;
+  if (grant.given_ms > now + kAhead) return Grant::State::void_;  // by a clock that is far ahead
   const Use* current = policy_.use(use.data_type, use.purpose, use.destination);
   auto terms = document.find("terms");
   bool covered = current && terms != document.end() && within(policy_.terms(*current), *terms);
@@ -109,22 +122,22 @@ std::vector<HeldGrant> Grants::all() {
     held.grant.destination = text_of(document, "destination");
     held.grant.policy_hash = text_of(document, "policy");
     held.grant.given_ms = number_of(document, "given_ms");
-    held.grant.until_ms = number_of(document, "until_ms");
+    held.grant.until_ms = std::min(number_of(document, "until_ms"), held.grant.given_ms + kLongest);
     held.grant.device = text_of(document, "device");
     out.push_back(std::move(held));
     return true;
   });
-  std::map<std::array<std::string, 3>, std::vector<std::string>> revoked;
+  std::vector<std::pair<Json, std::string>> revocations;
   engine_.for_each(kRevocationCollection, [&](const std::string& id, const Json& document) {
-    revoked[{text_of(document, "data_type"), text_of(document, "purpose"),
-             text_of(document, "destination")}]
-        .push_back(id);
+    revocations.emplace_back(document, id);
     return true;
   });
   for (HeldGrant& held : out) {
-    Grant& grant = held.grant;
-    grant.state = state_of(held.document, grant,
-                           revoked[{grant.data_type, grant.purpose, grant.destination}], now);
+    std::vector<std::string> of_this;
+    for (const auto& [document, id] : revocations) {
+      if (revokes(document, use_of(held.document))) of_this.push_back(id);
+    }
+    held.grant.state = state_of(held.document, held.grant, of_this, now);
   }
   std::stable_sort(out.begin(), out.end(), [](const HeldGrant& a, const HeldGrant& b) {
     return a.grant.given_ms > b.grant.given_ms;
@@ -137,6 +150,11 @@ std::vector<HeldGrant> Grants::take_ended() {
   for (HeldGrant& held : all()) {
     Grant::State state = held.grant.state;
     if (state == Grant::State::in_force || state == Grant::State::denied) continue;
+    // What this policy does not know at all, another may; and a time to come may come.
+    const Grant& grant = held.grant;
+    bool known = policy_.use(grant.data_type, grant.purpose, grant.destination) != nullptr;
+    bool to_come = grant.given_ms > now_ms() + kAhead;
+    if (state == Grant::State::void_ && (!known || to_come)) continue;
     Statement insert(
         engine_.database().connection().prepare("INSERT OR IGNORE INTO grant_end VALUES(?, ?)"));
     insert.bind(held.grant.id).bind(grant_state_name(state)).run();
@@ -171,7 +189,7 @@ std::optional<HeldGrant> Grants::by_id(const std::string& id) {
 std::vector<std::string> Grants::revocations(const Use& use) {
   std::vector<std::string> out;
   engine_.for_each(kRevocationCollection, [&](const std::string& id, const Json& document) {
-    if (concerns(document, use)) out.push_back(id);
+    if (revokes(document, use)) out.push_back(id);
     return true;
   });
   return out;
@@ -218,6 +236,9 @@ void revoke_restored(store::Engine& engine) {
   for (const auto& [data_type, purpose, destination] : kinds) {
     put_revocation(engine, {data_type, purpose, destination, std::nullopt}, "restored");
   }
+  // Whoever joins the vault that this store founds shares no budget: that of the backup's own
+  // vault may be spent twice otherwise.
+  engine.put_own({kPrivacyCollection, kNoBudget}, {{"reason", "restored"}});
   engine.database().set_meta(kDone, Bytes{1});
 }
 

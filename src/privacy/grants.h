@@ -12,6 +12,8 @@ namespace holdfast::privacy {
 
 constexpr const char* kGrantCollection = "_grant";
 constexpr const char* kRevocationCollection = "_revocation";
+constexpr const char* kPrivacyCollection = "_privacy";
+constexpr const char* kNoBudget = "no_budget";
 
 struct HeldGrant {
   Grant grant;

@@ -165,10 +165,11 @@ std::size_t Gate::revoke(const std::string& data_type, const std::string& purpos
                          const std::string& destination) {
   engine_.require_no_transaction();
   // What is being sent ends first: nothing leaves once this has returned.
-  ++revoking_;
-  stopped_ = true;
-  std::unique_lock lock(sending_);
-  if (--revoking_ == 0) stopped_ = false;
+  Engine::EgressTurn& turn = engine_.egress_turn();
+  ++turn.revoking;
+  turn.stopped = true;
+  std::unique_lock lock(turn.mutex);
+  if (--turn.revoking == 0) turn.stopped = false;
   Engine::Transaction transaction(engine_);
   tx_settle();
   std::set<std::array<std::string, 3>> kinds;
@@ -194,9 +195,15 @@ std::size_t Gate::revoke(const std::string& data_type, const std::string& purpos
                 "neither a permission nor the policy has this: 'consent ls' lists what there is");
   }
   for (const auto& [type, why, to] : kinds) {
-    grants_.revoke({type, why, to, std::nullopt}, "user");
+    Use use{type, why, to, std::nullopt};
+    // Where nothing here ends by it, settling has nothing to say of it.
+    if (!grants_.in_force(use)) {
+      append_to_ledger(engine_, "revocation", tx_about(use, ""));
+    }
+    grants_.revoke(use, "user");
   }
   tx_settle();
+  lock.unlock();  // who sends next waits for the store, and then sees it; observers may send
   transaction.commit();
   return ended;
 }

@@ -226,7 +226,9 @@ Json Policy::terms(const Use& use) const {
       {"data_type", {{"id", type.id}, {"linked", type.linked}, {"fields", type.fields.to_json()}}},
       {"phone_regions", phone_regions}};
   if (use.budget) {
-    out["budget"] = {{"per_day", use.budget->per_day}, {"lifetime", use.budget->lifetime}};
+    out["budget"] = {{"per_day", use.budget->per_day},
+                     {"lifetime", use.budget->lifetime},
+                     {"devices", use.budget->devices}};
   }
   return out;
 }
@@ -246,6 +248,8 @@ bool within(const Json& now, const Json& granted) {
     }
     if (now.contains("budget") != granted.contains("budget")) return false;
     if (now.contains("budget")) {
+      // Other shares, and those that were spent no longer add up.
+      if (now["budget"].at("devices") != granted["budget"].at("devices")) return false;
       for (const char* name : {"per_day", "lifetime"}) {
         if (now["budget"].at(name).get<std::int64_t>() >
             granted["budget"].at(name).get<std::int64_t>()) {

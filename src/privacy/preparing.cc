@@ -61,6 +61,10 @@ Gate::Verdict Gate::tx_check(const Use& use, const std::optional<HeldGrant>& hel
             "this store was restored from a backup, and what was taken back since is not known "
             "here: put it into a vault and ask again"};
   }
+  if (engine_.is_partly_received()) {
+    return {"partly_received",
+            "this device has a part of its vault and may lack what was taken back: sync first"};
+  }
   if (is_removed(engine_)) {
     return {"revoked", "this device was taken out of its vault: nothing leaves from it"};
   }
@@ -152,9 +156,9 @@ AnonymizedDocument Gate::anonymize_for(const Use& use, const Json& data, NoiseBo
     return base::to_base64url(
         ByteView(crypto::hmac_sha256(key.view(), base::view(value))).first(16));
   };
-  means.randomise = [&](const std::string& pattern, const FieldRule& rule, const Json& truth) {
+  means.randomise = [&](const std::string& path, const FieldRule& rule, const Json& truth) {
     Engine::Transaction transaction(engine_);
-    Json noisy = noise.noisy(pattern, rule, truth);
+    Json noisy = noise.noisy(path, rule, truth);
     transaction.commit();
     return noisy;
   };
@@ -171,10 +175,9 @@ AnonymizedDocument Gate::preview(const Json& data, const std::string& destinatio
 
 // What stands against queueing one more payload now, and its price.
 Gate::Verdict Gate::tx_charge(const Use& use, const std::optional<HeldGrant>& held,
-                              std::int64_t cost) {
+                              std::int64_t cost, std::int64_t now) {
   Verdict verdict = tx_check(use, held);
   if (!verdict.ok()) return verdict;
-  std::int64_t now = grants_.now_ms();
   if (!rules_.destinations.at(use.destination).key_at(now)) {
     return {"no_valid_key", "no key of " + use.destination +
                                 " is valid today: update the app, which brings its policy"};
@@ -191,27 +194,26 @@ Gate::Verdict Gate::tx_charge(const Use& use, const std::optional<HeldGrant>& he
   return {};
 }
 
-Gate::Sealed Gate::seal_for(const Use& use, std::string_view payload, std::int64_t now) {
+Gate::Sealed Gate::seal_for(const Use& use, const DestinationKey& key, std::string_view payload) {
   const Destination& to = rules_.destinations.at(use.destination);
-  const DestinationKey* key = to.key_at(now);
   base::Random& random = *engine_.environment().random;
   wire::EgressHeader header;
   header.id = random.array<16>();
   header.aead = static_cast<std::uint16_t>(to.aead);
   header.policy = hash_of_hex(rules_.hash);
-  header.key_id = key->id;
+  header.key_id = key.id;
   header.destination = use.destination;
   header.purpose = use.purpose;
   header.data_type = use.data_type;
   auto context =
-      crypto::HpkeContext::sender(to.aead, key->public_key, wire::egress_info(header), random);
+      crypto::HpkeContext::sender(to.aead, key.public_key, wire::egress_info(header), random);
   header.encapsulated = context.encapsulated();
   Bytes body = wire::encode(header);
   Bytes padded = wire::pad_payload(payload);
   Bytes sealed = context.seal(body, padded);
   crypto::wipe(padded);
   body.insert(body.end(), sealed.begin(), sealed.end());
-  return {header.id, key->id, std::move(body)};
+  return {header.id, key.id, std::move(body)};
 }
 
 // Enters it in the ledger and the queue; returns its number there.
@@ -255,13 +257,15 @@ SendResult Gate::prepare(const Use& use, const Json& data, std::int64_t* num) {
   tx_settle();
   std::optional<HeldGrant> held = grants_.in_force(use);
   std::int64_t cost = noise.cost();
-  Verdict verdict = tx_charge(use, held ? held : grants_.latest(use), cost);
+  std::int64_t now = grants_.now_ms();
+  Verdict verdict = tx_charge(use, held ? held : grants_.latest(use), cost, now);
   if (!verdict.ok()) {
     transaction.commit();
     return refusal(verdict.reason, verdict.message);
   }
   noise.mark_charged();
-  Sealed sealed = seal_for(use, payload, grants_.now_ms());
+  const DestinationKey* key = rules_.destinations.at(use.destination).key_at(now);
+  Sealed sealed = seal_for(use, *key, payload);
   *num = tx_queue(use, held->grant.id, sealed, payload, cost);
   transaction.commit();
   return {SendResult::Status::queued, "", "", base::to_hex(sealed.id)};
@@ -280,9 +284,15 @@ SendResult Gate::send(const Json& data, const std::string& destination,
   std::int64_t num = 0;
   SendResult result = prepare(*use, data, &num);
   if (result.status != SendResult::Status::queued) return result;
-  std::lock_guard lock(sending_);
+  std::lock_guard lock(engine_.egress_turn().mutex);
   Verdict why;
-  switch (attempt(num, nullptr, &why)) {
+  Sent sent = Sent::waits;
+  try {
+    sent = attempt(num, nullptr, &why);
+  } catch (const Error& error) {  // it is queued, whatever happened since
+    why.message = error.what();
+  }
+  switch (sent) {
     case Sent::yes: result.status = SendResult::Status::sent; break;
     case Sent::dropped:
       result.status = SendResult::Status::refused;

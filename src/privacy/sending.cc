@@ -76,6 +76,11 @@ std::optional<Gate::Attempt> Gate::release(std::int64_t num, Verdict* why) {
   std::optional<HeldGrant> held = grants_.by_id(row->grant);
   Use kind = held ? use_of_grant(held->grant) : Use{};
   const Use* use = rules_.use(kind.data_type, kind.purpose, kind.destination);
+  if (held && !use) {  // another policy's: it waits for that one
+    *why = {"", "this policy does not provide for it: it waits"};
+    transaction.commit();
+    return std::nullopt;
+  }
   Verdict verdict = tx_check(use ? *use : kind, held);
   std::int64_t now = grants_.now_ms();
   const DestinationKey* key =
@@ -90,15 +95,18 @@ std::optional<Gate::Attempt> Gate::release(std::int64_t num, Verdict* why) {
   if (verdict.ok() && use->budget && BudgetBook(engine_, *use, now / kDayMs).is_overdrawn()) {
     verdict = {"budget_spent", "this device has spent more than its share of the budget"};
   }
+  std::optional<crypto::Secret> body;
+  if (verdict.ok()) {
+    body = crypto::open_committing(tx_queue_key(row->grant, false).view(),
+                                   "holdfast egress queue v1 " + row->grant, row->body);
+    if (!body) verdict = {"damaged", "what waited to be sent was damaged: send it again"};
+  }
   if (!verdict.ok()) {
     tx_drop(*row, verdict);
     transaction.commit();
     *why = verdict;
     return std::nullopt;
   }
-  auto body = crypto::open_committing(tx_queue_key(row->grant, false).view(),
-                                      "holdfast egress queue v1 " + row->grant, row->body);
-  if (!body) throw Error(ErrorCode::corrupt, "what waits to be sent is damaged: restore a backup");
   Json entry = tx_about(*use, row->grant);
   entry["egress"] = row->egress;
   entry["attempt"] = row->attempts + 1;
@@ -114,12 +122,10 @@ std::optional<Gate::Attempt> Gate::release(std::int64_t num, Verdict* why) {
 
 Gate::Sent Gate::finish(const Waiting& row, const base::HttpResponse& response, Verdict* why) {
   Engine::Transaction transaction(engine_);
-  std::optional<Waiting> still = tx_row(row.num);
-  if (!still) {
-    transaction.commit();
-    return Sent::dropped;
-  }
-  Sent sent = Sent::waits;
+  // It may be gone: the permission ended meanwhile. What has arrived is entered all the same.
+  bool still = tx_row(row.num).has_value();
+  Sent sent = still ? Sent::waits : Sent::dropped;
+  if (!still) *why = {"revoked", "the permission ended while this was being sent"};
   if (response.status >= 200 && response.status < 300) {
     std::optional<HeldGrant> held = grants_.by_id(row.grant);
     Json entry = held ? tx_about(use_of_grant(held->grant), row.grant) : Json::object();
@@ -130,6 +136,8 @@ Gate::Sent Gate::finish(const Waiting& row, const base::HttpResponse& response, 
         .bind(row.num)
         .run();
     sent = Sent::yes;
+  } else if (!still) {
+    // Its end is in the ledger already.
   } else if (is_final(response.status)) {
     *why = {"destination_refused", "the destination refuses it (HTTP " +
                                        std::to_string(response.status) + "): ask its operator"};
@@ -151,12 +159,14 @@ Gate::Sent Gate::finish(const Waiting& row, const base::HttpResponse& response, 
 }
 
 Gate::Sent Gate::attempt(std::int64_t num, const std::atomic<bool>* cancelled, Verdict* why) {
-  if (stopped_ || (cancelled && *cancelled)) return Sent::stopped;
+  Engine::EgressTurn& turn = engine_.egress_turn();
+  if (turn.stopped || (cancelled && *cancelled)) return Sent::stopped;
   if (!engine_.environment().network) return Sent::waits;
   std::optional<Attempt> attempt = release(num, why);
-  if (!attempt) return Sent::dropped;
+  if (!attempt) return why->ok() ? Sent::waits : Sent::dropped;
   EgressTransport transport(*engine_.environment().network);
-  base::HttpResponse response = transport.send(std::move(attempt->egress), cancelled, &stopped_);
+  base::HttpResponse response =
+      transport.send(std::move(attempt->egress), cancelled, &turn.stopped);
   return finish(attempt->row, response, why);
 }
 
@@ -183,7 +193,7 @@ QueueReport Gate::send_queued(bool all, const std::atomic<bool>* cancelled) {
     transaction.commit();
   }
   for (std::int64_t num : due) {
-    std::lock_guard lock(sending_);
+    std::lock_guard lock(engine_.egress_turn().mutex);
     Verdict why;
     Sent sent = attempt(num, cancelled, &why);
     if (sent == Sent::stopped) break;

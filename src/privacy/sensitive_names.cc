@@ -48,8 +48,8 @@ constexpr std::array<std::string_view, 14> kDeviceParts = {
     "deviceid",  "deviceidentifier", "androidid",    "advertisingid", "advertiserid",
     "installid", "installationid",   "serialnumber", "hardwareid",    "userid",
     "accountid", "customerid",       "clientid",     "instanceid"};
-constexpr std::array<std::string_view, 6> kDeviceWords = {"udid", "imei", "idfa",
-                                                          "idfv", "gaid", "imsi"};
+constexpr std::array<std::string_view, 9> kDeviceWords = {"udid", "imei", "idfa", "idfv", "gaid",
+                                                          "imsi", "uuid", "guid", "uid"};
 constexpr std::array<std::string_view, 46> kDropParts = {
     "email",       "phone",      "msisdn",      "cellnumber",    "mobilenumber",   "contactnumber",
     "firstname",   "lastname",   "fullname",    "username",      "surname",        "familyname",
@@ -59,12 +59,13 @@ constexpr std::array<std::string_view, 46> kDropParts = {
     "faceid",      "faceprint",  "voiceprint",  "faceembedding", "socialsecurity", "passport",
     "nationalid",  "taxid",      "driverlicen", "cardnumber",    "accountnumber",  "birthda",
     "dateofbirth", "password",   "apikey",      "credential"};
-constexpr std::array<std::string_view, 35> kDropWords = {
-    "mail",    "mails",  "tel",     "telephone", "mobile", "fax",       "name",
-    "names",   "street", "zip",     "iris",      "retina", "face",      "ssn",
-    "iban",    "cvv",    "cvc",     "dob",       "login",  "passwd",    "pwd",
-    "pin",     "secret", "secrets", "token",     "tokens", "cookie",    "cookies",
-    "session", "auth",   "jwt",     "ip",        "mac",    "signature", "iccid"};
+constexpr std::array<std::string_view, 41> kDropWords = {
+    "addr",   "fname",   "lname",     "card",   "creditcard", "handle",  "mail",
+    "mails",  "tel",     "telephone", "mobile", "fax",        "name",    "names",
+    "street", "zip",     "iris",      "retina", "face",       "ssn",     "iban",
+    "cvv",    "cvc",     "dob",       "login",  "passwd",     "pwd",     "pin",
+    "secret", "secrets", "token",     "tokens", "cookie",     "cookies", "session",
+    "auth",   "jwt",     "ip",        "mac",    "signature",  "iccid"};
 // A "name" with one of these before it is a thing's.
 constexpr std::array<std::string_view, 14> kThings = {
     "model", "file", "class", "event", "app",    "host",    "package",
@@ -101,7 +102,7 @@ const FieldRule* sensitive_rule(const std::string& name) {
   for (std::size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
     if (any_of(kDeviceWords, word)) return &kPseudonym;
-    if (word == "name" && i > 0 && any_of(kThings, words[i - 1])) return nullptr;
+    if (word == "name" && i > 0 && any_of(kThings, words[i - 1])) continue;
     if (any_of(kDropWords, word)) return &kDrop;
   }
   if (holds_any(kDropParts, joined)) return &kDrop;

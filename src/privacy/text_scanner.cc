@@ -17,6 +17,11 @@ using re2::StringPiece;
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_word(char c) { return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
+// What people put between the groups of a number.
+bool is_separator(char c) {
+  return std::string_view(" \t\r\n-./_").find(c) != std::string_view::npos;
+}
+
 // The letters and digits of a piece of text, in upper case.
 std::string bare(std::string_view text) {
   std::string out;
@@ -49,7 +54,7 @@ struct Pattern {
 // What its shape alone gives away.
 std::span<const Pattern> patterns() {
   static const Pattern kPatterns[] = {
-      {"email", RE2(R"((?i)([\pL\pN._%+'-]+\s?(?:@|[\[({<]\s?at\s?[\])}>])\s?[\pL\pN-]+)"
+      {"email", RE2(R"((?i)([\pL\pN._%+'-]+\s?(?:@|%40|[\[({<]\s?at\s?[\])}>])\s?[\pL\pN-]+)"
                     R"((?:\s?(?:\.|[\[({<]\s?dot\s?[\])}>])\s?[\pL\pN-]+)+))")},
       {"email", RE2(R"((?i)(\b[a-z0-9._-]+ at [a-z0-9-]+ dot [a-z]{2,}\b))")},
       {"url", RE2(R"((?i)(\b[a-z][a-z0-9+.-]{1,15}://[^\s<>"']+))")},
@@ -59,13 +64,17 @@ std::span<const Pattern> patterns() {
            R"(|ch|at|nl|be|es|it|pl|se|no|fi|dk|ie|pt|cz|ru|cn|jp|kr|in|br|ca|au|nz|mx|tr|xyz|online|site)"
            R"(|example|test|local)\b(?::\d+)?(?:[/?#][^\s<>"']*)?))")},
       {"mac",
-       RE2(R"((?i)(?:^|[^0-9a-f:-])([0-9a-f]{2}(?:(?::[0-9a-f]{2}){5}|(?:-[0-9a-f]{2}){5}))(?:$|[^0-9a-f:-]))")},
+       RE2(R"((?i)(?:^|[^0-9a-z-])([0-9a-f]{2}(?:(?::[0-9a-f]{2}){5}|(?:-[0-9a-f]{2}){5}))(?:$|[^0-9a-f-]))")},
       {"mac", RE2(R"((?i)(?:^|[^0-9a-z.])([0-9a-f]{4}\.[0-9a-f]{4}\.[0-9a-f]{4})(?:$|[^0-9a-z]))")},
-      {"ipv4", RE2(R"((?:^|[^0-9.])((?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3})"
+      {"ipv4", RE2(R"((?:^|[^0-9])((?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3})"
                    R"((?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9]))(?:$|[^0-9]))")},
       {"national_id", RE2(R"((?:^|[^0-9])([0-9]{3}-[0-9]{2}-[0-9]{4})(?:$|[^0-9]))")},  // US
       {"coordinates", RE2(R"((?i)([0-9]{1,3}\s?°\s?(?:[0-9]{1,2}(?:\.[0-9]+)?\s?['′’]\s?)?)"
                           R"((?:[0-9]{1,2}(?:\.[0-9]+)?\s?(?:["″”]|'')\s?)?[NSEWO]))")},
+      // A number that says itself what it is.
+      {"phone",
+       RE2(R"((?i)\b(?:phone|tel|telephone|telefon|mobile|mob|cell|fax|whatsapp|call|handy)\b)"
+           R"([^0-9+\n]{0,12}(\+?[0-9][0-9 ()./-]{5,20}[0-9]))")},
       {"token", RE2(R"((eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+){1,2}))")},
       {"token",
        RE2(R"((?i)(?:bearer|token|api[_-]?key|secret|password|passwd|pwd)["']?\s?[:= ]\s?["']?([^\s"',;]{6,}))")},
@@ -89,27 +98,32 @@ void find_patterns(const std::string& text, std::vector<Finding>& out) {
   });
 }
 
+bool is_ipv6(const std::string& text) {
+  in6_addr address;
+  return text.size() > 2 && inet_pton(AF_INET6, text.c_str(), &address) == 1;
+}
+
+// In a run of groups, what a label before it ("ip:…") and a stop behind it leave.
 void find_addresses(const std::string& text, std::vector<Finding>& out) {
-  static const RE2 kCandidate(R"((?i)([0-9a-f]{0,4}:[0-9a-f:]*:[0-9a-f:.]*))");
-  for_each_match(kCandidate, text, [&](std::size_t begin, std::string_view found) {
-    std::size_t end = begin + found.size();
-    while (begin > 0 && is_word(text[begin - 1])) --begin;  // "x12::1" is none
-    while (end > begin) {  // a full stop or colon behind it belongs to the sentence
-      in6_addr address;
-      std::string candidate = text.substr(begin, end - begin);
-      if (inet_pton(AF_INET6, candidate.c_str(), &address) == 1) {
-        if (candidate.size() > 2) out.push_back({begin, end, "ipv6"});
+  static const RE2 kRun(R"((?i)([0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,9}(?:\.[0-9]{1,3}){0,3}[.:]?))");
+  for_each_match(kRun, text, [&](std::size_t begin, std::string_view found) {
+    std::size_t last = begin + found.size();
+    bool in_word = begin > 0 && is_word(text[begin - 1]);
+    for (std::size_t first = begin; first < last; ++first) {
+      bool at_group = first == begin ? !in_word : text[first - 1] == ':';
+      if (!at_group) continue;
+      for (std::size_t end = last; end > first + 2; --end) {
+        if (!is_ipv6(text.substr(first, end - first))) continue;
+        out.push_back({first, end, "ipv6"});
         return;
       }
-      if (text[end - 1] != '.' && text[end - 1] != ':') return;
-      --end;
     }
   });
 }
 
 void find_coordinates(const std::string& text, std::vector<Finding>& out) {
   static const RE2 kPair(
-      R"((?i)(?:^|[^0-9.])([-+]?[0-9]{1,2}\.[0-9]{3,}\s?°?\s?[NS]?\s?[,;/ ]\s?[-+]?[0-9]{1,3}\.[0-9]{3,}(?:\s?°)?(?:\s?[EWO]\b)?))");
+      R"((?i)(?:^|[^0-9.])((?:[NS]\s?)?[-+]?[0-9]{1,2}\.[0-9]{3,}\s?°?\s?[NS]?\s?[,;/ ]\s?(?:[EWO]\s?)?[-+]?[0-9]{1,3}\.[0-9]{3,}(?:\s?°)?(?:\s?[EWO]\b)?))");
   static const RE2 kLabeled(
       R"((?i)\b(?:lat|latitude|lon|lng|long|longitude)["']?\s?[:= ]\s?([-+]?[0-9]{1,3}\.[0-9]+))");
   for (const RE2* pattern : {&kPair, &kLabeled}) {
@@ -120,15 +134,16 @@ void find_coordinates(const std::string& text, std::vector<Finding>& out) {
 }
 
 void find_ibans(const std::string& text, std::vector<Finding>& out) {
-  static const RE2 kStart(R"((?i)(\b[a-z]{2}[0-9]{2}[ -]?[a-z0-9]))");
+  static const RE2 kStart(R"((?i)((?:\b|_)[a-z]{2}[0-9]{2}[\s._-]?[a-z0-9]))");
   for_each_match(kStart, text, [&](std::size_t begin, std::string_view found) {
+    if (found[0] == '_') ++begin;
     std::size_t length = iban_length(bare(found).substr(0, 2));
     std::string account;
     std::size_t end = begin;
     while (end < text.size() && account.size() < length) {
       if (is_word(text[end])) {
         account += bare(text.substr(end, 1));
-      } else if (text[end] != ' ' && text[end] != '-' && text[end] != '.') {
+      } else if (!is_separator(text[end])) {
         break;
       }
       ++end;
@@ -152,8 +167,11 @@ std::vector<std::vector<Group>> digit_runs(const std::string& text) {
     }
     std::size_t begin = at;
     while (at < text.size() && is_digit(text[at])) ++at;
-    bool joined = !runs.empty() && begin > 0 && runs.back().back().end + 1 == begin &&
-                  std::string_view(" -./").find(text[begin - 1]) != std::string_view::npos;
+    constexpr std::size_t kWidest = 3;
+    bool joined = !runs.empty() && begin - runs.back().back().end <= kWidest;
+    for (std::size_t i = joined ? runs.back().back().end : begin; i < begin; ++i) {
+      joined = joined && is_separator(text[i]);
+    }
     if (!joined) runs.emplace_back();
     runs.back().push_back({begin, at});
   }
@@ -188,23 +206,33 @@ void find_numbers(const std::string& text, std::vector<Finding>& out) {
   }
 }
 
+// Numbers of persons that have letters in them, from any word's start to any word's end.
 void find_codes(const std::string& text, std::vector<Finding>& out) {
-  static const RE2 kCode(R"((?i)(\b[a-z0-9](?:[ .-]?[a-z0-9]){8,17}\b))");
-  static const RE2 kWord(R"((?i)(\b[a-z0-9]{9,18}\b))");
-  static const RE2 kHetu(R"((?i)(\b[0-9]{6}[-+a-fu-y][0-9]{3}[0-9a-y]\b))");
-  auto take = [&](std::size_t begin, std::string_view found) {
-    if (national_code(bare(found))) out.push_back({begin, begin + found.size(), "national_id"});
+  constexpr std::size_t kLongest = 18;
+  auto bound = [&](std::size_t at) {  // between two characters of which one is no letter or digit
+    return at == 0 || at >= text.size() || !is_word(text[at - 1]) || !is_word(text[at]);
   };
-  for_each_match(kCode, text, take);
-  for_each_match(kWord, text, take);
+  for (std::size_t begin = 0; begin < text.size(); ++begin) {
+    if (!is_word(text[begin]) || !bound(begin)) continue;
+    std::string code;
+    std::size_t gap = 0;
+    for (std::size_t at = begin; at < text.size() && code.size() <= kLongest && gap <= 2; ++at) {
+      if (!is_word(text[at])) {
+        if (!is_separator(text[at])) break;
+        ++gap;
+        continue;
+      }
+      gap = 0;
+      code += bare(text.substr(at, 1));
+      if (bound(at + 1) && national_code(code)) out.push_back({begin, at + 1, "national_id"});
+    }
+  }
+  static const RE2 kHetu(R"((?i)((?:\b|_)[0-9]{6}[-+a-fu-y][0-9]{3}[0-9a-y](?:\b|_)))");
   for_each_match(kHetu, text, [&](std::size_t begin, std::string_view found) {
     std::string code = bare(found);
     std::string without_century = code.substr(0, 6) + code.substr(code.size() - 4);
     if (national_code(without_century)) out.push_back({begin, begin + found.size(), "national_id"});
   });
-  static const RE2 kWithPrefix(
-      R"((?i)(\b(?:[xyz]|[0-9])[ .-]?[0-9]{1,2}[ .]?[0-9]{3}[ .]?[0-9]{3}[ .-]?[a-z]\b))");
-  for_each_match(kWithPrefix, text, take);
 }
 
 }  // namespace

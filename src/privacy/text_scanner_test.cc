@@ -36,6 +36,16 @@ TEST(TextScanner, FindsEachKind) {
            {"aadhaar 2341 2341 2346", "aadhaar [national_id]"},
            {"at 48.13743, 11.57549 today", "at [coordinates] today"},
            {"48°08'N", "[coordinates]"},
+           {"mac:00:1a:2b:3c:4d:5e", "mac:[mac]"},
+           {"ip:2001:db8::8a2e:370:7334.", "ip:[ipv6]."},
+           {"card 4111  1111\t1111 _ 1111", "card [card]"},
+           {"iban DE89 3704\n0044 0532 0130 00", "iban [iban]"},
+           {"codice RSS MRA 85T10 A562S x", "codice [national_id] x"},
+           {"user_12345678Z", "user_[national_id]"},
+           {"host.192.168.1.7", "host.[ipv4]"},
+           {"N48.1371 E11.5754", "[coordinates]"},
+           {"ada.lovelace%40example.org", "[email]"},
+           {"phone 491711234567", "phone [phone]"},
            {"password: hunter2222", "password: [token]"},
            {"key eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJ", "key [token]"},
        }) {
@@ -69,6 +79,9 @@ TEST(TextScanner, ReachesItsGoals) {
 // What comes from outside ends soon and breaks nothing.
 TEST(TextScanner, TakesHostileText) {
   TextScanner scanner;
+  std::string pairs;
+  for (int i = 0; i < 10'000; ++i) pairs += "a1.";
+  EXPECT_NO_THROW(scanner.redact(pairs));
   EXPECT_NO_THROW(scanner.redact(std::string(100'000, 'a') + "@"));
   EXPECT_NO_THROW(scanner.redact(std::string(50'000, '1')));
   EXPECT_NO_THROW(scanner.redact(std::string(50'000, ':')));

@@ -166,6 +166,14 @@ class Engine {
   // Throws Error(invalid_argument) inside a transaction of this thread.
   void require_no_transaction();
   std::mutex& sync_mutex() { return sync_mutex_; }  // one sync at a time
+  // One sends to destinations at a time, and who takes a permission back waits for it to end.
+  struct EgressTurn {
+    std::mutex mutex;
+    std::atomic<int> revoking{0};      // how many wait
+    std::atomic<bool> stopped{false};  // what is being sent is to end
+  };
+  EgressTurn& egress_turn() { return egress_turn_; }
+  bool is_partly_received() const { return partly_received_; }
 
   std::uint64_t checkpoint_bytes() const { return checkpoint_bytes_; }  // see StoreOptions
   Records& records() { return records_; }
@@ -232,6 +240,7 @@ class Engine {
   bool anchor_failed_ = false;
   bool stale_ = false;  // what is in memory may not be what is in the file: load() first
   std::mutex sync_mutex_;
+  EgressTurn egress_turn_;
   std::map<model::DeviceId, std::uint64_t> closed_;  // and the last of its change sets that counts
   std::set<model::DeviceId> waiting_;  // devices with change sets in the table of that name
   bool partly_received_ = false;

@@ -142,9 +142,9 @@ std::vector<std::string> upgrade(base::Connection& connection, std::uint64_t fro
        // spent: millionths of epsilon; day: since 1970, or -1 for all days together
        "CREATE TABLE egress_budget(scope TEXT, day INTEGER, spent INTEGER NOT NULL,"
        "  PRIMARY KEY(scope, day)) WITHOUT ROWID;"
-       // noise that was drawn for a value; charged: it has left
-       "CREATE TABLE egress_noise(scope TEXT, field TEXT, value BLOB, noisy TEXT NOT NULL,"
-       "  charged INTEGER NOT NULL, PRIMARY KEY(scope, field, value)) WITHOUT ROWID;"
+       // noise for the field's last value that has left (charged), and for the last that has not
+       "CREATE TABLE egress_noise(scope TEXT, field TEXT, value BLOB NOT NULL,"
+       "  noisy TEXT NOT NULL, charged INTEGER, PRIMARY KEY(scope, field, charged)) WITHOUT ROWID;"
        "CREATE TABLE ledger(num INTEGER PRIMARY KEY, leaf BLOB NOT NULL, salt BLOB NOT NULL,"
        "  entry TEXT NOT NULL, payload_salt BLOB, payload TEXT);"
        // hash of the whole subtree number `num` of 2^level entries
