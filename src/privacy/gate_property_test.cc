@@ -22,6 +22,10 @@ std::vector<std::string> encodings(const std::string& secret) {
     std::string text = base::to_base64url(bytes.subspan(skip, (bytes.size() - skip) / 3 * 3));
     out.push_back(text);
   }
+  std::vector<char> plain(bytes.size() * 2 + 8);
+  sodium_bin2base64(plain.data(), plain.size(), bytes.data(), bytes.size() / 3 * 3,
+                    sodium_base64_VARIANT_ORIGINAL);
+  out.emplace_back(plain.data());
   std::string wide;
   for (char c : secret) wide += {c, '\0'};
   out.push_back(wide);
@@ -79,11 +83,19 @@ class History {
 
   json random_fields() {
     json out = json::object();
-    for (const char* pointer : {"/a", "/b", "/c", "/c/d", "/e/*/f", "/user_email"}) {
-      switch (rng_() % 5) {
+    for (const char* pointer :
+         {"/a", "/b", "/c", "/c/d", "/c/*", "/*/d", "/e/*/f", "/*/*/f", "/user_email", "/*"}) {
+      switch (rng_() % 9) {
         case 0: out[pointer] = {{"action", "drop"}}; break;
         case 1: out[pointer] = {{"action", "keep"}}; break;
         case 2: out[pointer] = {{"action", "pseudonym"}}; break;
+        case 3:
+          out[pointer] = {{"action", "randomise"},
+                          {"mechanism", "response"},
+                          {"epsilon", 1},
+                          {"values", {"x", "y"}}};
+          break;
+        case 4: out[pointer] = {{"action", "generalise"}, {"to", "bucket"}, {"size", 10}}; break;
         default: break;
       }
     }
@@ -105,6 +117,8 @@ class History {
             {"e", {{{"f", secret()}}, {{"f", secret()}, {"h", secret()}}}},
             {"user_email", secret()},
             {"unknown", secret()},
+            {"n", 137},
+            {"m", {{"d", 250}, {"k", secret()}}},
             {"always", 1}};
   }
 
@@ -118,33 +132,56 @@ class History {
     bool yes = app_->sync.request_sync_permission(kTypes[i], kPurposes[i], options);
     if (app_->asked == asked) return;
     // The model: until when the user said yes, by the latest clock that was seen when asked.
-    for (std::int64_t& until : permitted_) {
-      if (until <= latest_) until = 0;
+    for (auto& permissions : permitted_) {
+      std::erase_if(permissions, [&](const Permission& one) { return one.until <= latest_; });
     }
-    std::int64_t until = now() + options.lifetime_days * kDay;
-    permitted_[i] = yes ? std::max(permitted_[i], until) : 0;
+    if (yes) {
+      permitted_[i].push_back({now() + options.lifetime_days * kDay, policy_});
+    } else {
+      permitted_[i].clear();
+    }
     latest_ = now();
   }
   void revoke() {
     std::size_t i = rng_() % 2;
     app_->sync.revoke(kTypes[i]);
-    permitted_[i] = 0;
+    permitted_[i].clear();
   }
   void change_policy() {
     json next = policy_;
-    auto& fields = next["data_types"][rng_() % 2]["fields"];
-    bool widens = rng_() % 2 == 0;
-    if (widens) {
-      fields["/unknown"] = {{"action", "keep"}};
+    json& fields = next["data_types"][rng_() % 2]["fields"];
+    if (rng_() % 2 == 0) {
+      fields = random_fields();
     } else {
-      fields["/a"] = {{"action", "drop"}};
-    }
-    for (std::size_t i = 0; i < 2; ++i) {
-      if (widens && next["data_types"][i] != policy_["data_types"][i]) permitted_[i] = 0;
+      fields[rng_() % 2 == 0 ? "/c/*" : "/a"] = {{"action", "drop"}};
     }
     policy_ = next;
     app_.reset();
     app_ = std::make_unique<PrivateApp>(world_, PrivacyPolicy::from_json(policy_));
+  }
+  // Whether one permission covers what the policy as it is lets out: of a document that has all of
+  // the fields, no more than the policy did under which it was given, and in no other way.
+  struct Permission {
+    std::int64_t until;
+    json policy;
+  };
+  bool covers(const Permission& one, std::size_t i) {
+    if (one.until <= std::max(latest_, now())) return false;
+    json document = random_document();
+    json was = outline(one.policy, i, document);
+    json is = outline(policy_, i, document);
+    return std::all_of(is.items().begin(), is.items().end(), [&](const auto& item) {
+      return was.contains(item.key()) && was[item.key()] == item.value();
+    });
+  }
+  // What leaves of a document, and how.
+  static json outline(const json& policy, std::size_t i, const json& document) {
+    DataAnonymizer anonymizer(PrivacyPolicy::from_json(policy), kTypes[i]);
+    json out = json::object();
+    for (const FieldChange& change : anonymizer.preview(document).changes) {
+      if (change.after) out[change.path] = change.action;
+    }
+    return out;
   }
   void send() {
     std::size_t i = rng_() % 2;
@@ -167,7 +204,9 @@ class History {
     std::string sealed(base::text(world_.wire_bytes));
     world_.wire_bytes.clear();
     std::size_t i = one.header.data_type == kTypes[0] ? 0 : 1;
-    EXPECT_LT(std::max(latest_, now()), permitted_[i]) << one.header.data_type;
+    EXPECT_TRUE(std::any_of(permitted_[i].begin(), permitted_[i].end(), [&](const Permission& p) {
+      return covers(p, i);
+    })) << one.header.data_type;
     EXPECT_EQ(base::to_hex(one.header.policy), PrivacyPolicy::from_json(policy_).hash());
     for (const std::string& value : dropped_) {
       for (const std::string& form : encodings(value)) {
@@ -182,7 +221,7 @@ class History {
   std::mt19937_64 rng_;
   json policy_;
   std::unique_ptr<PrivateApp> app_;
-  std::array<std::int64_t, 2> permitted_{};  // until when
+  std::array<std::vector<Permission>, 2> permitted_;
   std::int64_t latest_ = 0;
   std::vector<std::string> dropped_;
   int sent_ = 0;
