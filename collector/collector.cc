@@ -62,7 +62,11 @@ void Collector::continue_file(const std::string& out) {
     }
     at += n;
   }
-  if (size_ != all) file_->truncate(size_);
+  if (size_ == all) return;
+  if (!line.starts_with("{") && !std::string_view("{").starts_with(line)) {
+    throw Error(ErrorCode::corrupt, out + " ends in what no collector wrote: choose another file");
+  }
+  file_->truncate(size_);  // half a line, left by a kill
 }
 
 std::size_t Collector::body_limit(const std::string&, const std::string&) const {

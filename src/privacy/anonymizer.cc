@@ -1,5 +1,7 @@
 #include "src/privacy/anonymizer.h"
 
+#include <cmath>
+
 #include "holdfast/error.h"
 #include "src/crypto/kdf.h"
 #include "src/privacy/noise.h"
@@ -39,12 +41,20 @@ class Walk {
     const FieldRule& rule = match.rule ? *match.rule : inherited;
     bool named = match.rule && match.named && !path_.empty();
     if (!named && rule.action == Action::keep && !name.empty()) {
-      // Nothing in it has a rule of its own.
-      if (const FieldRule* sensitive = sensitive_rule(name))
-        return replace(value, *sensitive, false);
+      if (const FieldRule* sensitive = sensitive_rule(name)) {
+        return replace_whole(value, *sensitive, false);
+      }
     }
+
     bool inward = rule.action == Action::drop || rule.action == Action::keep;
     if (inward && value.is_structured()) return visit_members(value, rule, named ? "" : name);
+    return replace_whole(value, rule, named);
+  }
+
+  // Of what has parts with rules of their own only these leave.
+  std::optional<Json> replace_whole(const Json& value, const FieldRule& rule, bool named) {
+    static const FieldRule kDrop;
+    if (value.is_structured() && rules_.reach_below(path_)) return visit_members(value, kDrop, "");
     return replace(value, rule, named);
   }
 
@@ -55,7 +65,7 @@ class Walk {
     std::size_t index = 0;
     for (const auto& item : value.items()) {
       path_.push_back(value.is_object() ? item.key() : std::to_string(index++));
-      bool tells = value.is_object() && !is_named(path_) && !is_plain(item.key());
+      bool tells = value.is_object() && !rules_.spell_out(path_) && !is_plain(item.key());
       std::optional<Json> member;
       if (tells) {
         note("drop", item.value(), std::nullopt);
@@ -71,12 +81,13 @@ class Walk {
     return out;
   }
 
-  // Whether a pattern spells this member's name out: then it is the app's own, and tells nothing.
-  bool is_named(const Path& path) const {
-    for (const auto& [pattern, rule] : rules_.all()) {
-      if (pattern.size() >= path.size() && pattern[path.size() - 1] == path.back()) return true;
-    }
-    return false;
+  // Whether a whole number is a card's, say; programs that know no others write it as 4e15.
+  bool tells_by_digits(const Json& value) const {
+    if (value.is_number_integer()) return !scanner_.find(value.dump()).empty();
+    if (!value.is_number_float()) return false;
+    auto real = value.get<double>();
+    bool whole = std::abs(real) < 9e18 && real == std::trunc(real);
+    return whole && !scanner_.find(std::to_string(static_cast<std::int64_t>(real))).empty();
   }
   bool is_plain(const std::string& key) const {
     if (key.size() > kMaxScanned) return false;
@@ -90,12 +101,10 @@ class Walk {
     switch (rule.action) {
       case Action::drop: break;
       case Action::keep:
-        if (!rule.scan || (!value.is_string() && (named || !value.is_number_integer()))) {
-          out = value;
-        } else if (value.is_string()) {
+        if (rule.scan && value.is_string()) {
           const auto& text = value.get_ref<const std::string&>();
           if (text.size() <= kMaxScanned) out = scanner_.redact(text);
-        } else if (scanner_.find(value.dump()).empty()) {
+        } else if (!rule.scan || named || !tells_by_digits(value)) {
           out = value;
         }
         break;

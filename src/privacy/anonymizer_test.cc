@@ -262,6 +262,27 @@ TEST(PrivacyPolicy, ReportsWhatAnAppStoreAsksFor) {
   EXPECT_EQ(type["fields"].size(), 5u);
 }
 
+TEST(FieldRules, PartsWithRulesOfTheirOwnDoNotLeaveWithTheWhole) {
+  TextScanner scanner;
+  AnonymizingMeans means;
+  auto left = [&](const json& fields, const json& document) {
+    return anonymize(document, FieldRules::parse(fields, ""), scanner, means).document;
+  };
+  json keep = {{"action", "keep"}}, drop = {{"action", "drop"}};
+  json cell = {{"action", "generalise"}, {"to", "cell"}};
+  json place = {{"lat", 48.137154}, {"lon", 11.57549}, {"acc", 3}};
+  EXPECT_EQ(
+      left({{"", keep}, {"/location/lat", drop}, {"/location/lon", drop}}, {{"location", place}}),
+      json::object());
+  EXPECT_EQ(left({{"/where", cell}, {"/where/lat", drop}}, {{"where", place}}), json::object());
+  EXPECT_EQ(left({{"/where", cell}, {"/where/acc", keep}}, {{"where", place}}),
+            (json{{"where", {{"acc", 3}}}}));
+  // A rule elsewhere does not vouch for a member's name.
+  EXPECT_EQ(left({{"/q/192.168.1.7", keep}, {"/r", keep}}, {{"r", {{"192.168.1.7", 3}}}}),
+            (json{{"r", json::object()}}));
+  EXPECT_EQ(left({{"", keep}}, {{"c", 4111111111111111.0}, {"d", 0.5}}), (json{{"d", 0.5}}));
+}
+
 TEST(FieldRules, MoreExactRulesWin) {
   FieldRules rules = FieldRules::parse({{"/a", {{"action", "keep"}}},
                                         {"/a/secret", {{"action", "drop"}}},

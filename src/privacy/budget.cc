@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "holdfast/error.h"
 #include "src/privacy/anonymizer.h"
 #include "src/privacy/grants.h"
 #include "src/wire/control.h"
@@ -97,10 +98,15 @@ NoiseBook::NoiseBook(Engine& engine, const Use& use)
     : engine_(engine), scope_(scope_of(use) + " " + use.data_type) {}
 
 Json NoiseBook::noisy(const std::string& path, const FieldRule& rule, const Json& truth) {
+  constexpr std::size_t kMostFields = 1000;
+  if (used_.size() >= kMostFields) {
+    throw Error(ErrorCode::too_large, "the data has more than 1000 fields that are randomised");
+  }
   // Another rule is another question.
   std::string field = path + " " + rule.to_json().dump();
   Drawn drawn{base::sha256({base::view(truth.dump())}), "",
               micros_up(rule.epsilon).value_or(INT64_MAX / 2)};
+  std::lock_guard lock(engine_.mutex());
   {
     Statement query(engine_.database().connection().prepare(
         "SELECT noisy FROM egress_noise WHERE scope = ? AND field = ? AND value = ? "
@@ -112,13 +118,22 @@ Json NoiseBook::noisy(const std::string& path, const FieldRule& rule, const Json
     std::optional<Json> noisy = add_noise(rule, truth, *engine_.environment().random);
     if (!noisy) return Json();
     drawn.noisy = noisy->dump();
-    Statement insert(engine_.database().connection().prepare(
-        "INSERT OR REPLACE INTO egress_noise VALUES(?, ?, ?, ?, 0)"));
-    insert.bind(scope_).bind(field).bind(ByteView(drawn.value)).bind(drawn.noisy).run();
   }
   Json out = Json::parse(drawn.noisy);
   used_[field] = std::move(drawn);
   return out;
+}
+
+void NoiseBook::save() {
+  base::Connection& connection = engine_.database().connection();
+  Statement(connection.prepare("DELETE FROM egress_noise WHERE scope = ? AND charged = 0"))
+      .bind(scope_)
+      .run();
+  for (const auto& [field, drawn] : used_) {
+    if (is_charged(field, drawn)) continue;
+    Statement insert(connection.prepare("INSERT INTO egress_noise VALUES(?, ?, ?, ?, 0)"));
+    insert.bind(scope_).bind(field).bind(ByteView(drawn.value)).bind(drawn.noisy).run();
+  }
 }
 
 bool NoiseBook::is_charged(const std::string& field, const Drawn& drawn) const {

@@ -44,7 +44,8 @@ class BudgetBook {
 
 // Noise that was drawn: of each field the last value and what was given for it, so that a value
 // that does not change is not noised anew, by asking often or by a retry. A value that changes, and
-// one that comes back, is another question, and costs anew. In the caller's transaction.
+// one that comes back, is another question, and costs anew. noisy() takes the engine's lock; the
+// others are for the caller's transaction.
 class NoiseBook {
  public:
   NoiseBook(store::Engine& engine, const Use& use);
@@ -52,6 +53,9 @@ class NoiseBook {
   // The noisy value for `truth` of the field at `path`, drawn now unless it was the last one. Null
   // where it is of no kind for the rule.
   Json noisy(const std::string& path, const FieldRule& rule, const Json& truth);
+  // Keeps what was drawn and has not left, in the place of what was before, so that a preview shows
+  // what is sent next.
+  void save();
   // What releasing all that noisy() gave costs: what has left already costs nothing.
   std::int64_t cost();
   void mark_charged();  // it leaves now

@@ -164,6 +164,8 @@ bool discloses_no_more(const FieldRule& now, const FieldRule& before) {
     case Action::generalise:
       if (now.to == Grain::day && before.to == Grain::hour) return true;
       if (now.to != before.to) return false;
+      // Cells of another size lie otherwise, so that two of them tell more than one.
+      if (now.to == Grain::cell) return now.size == before.size;
       return before.size == 0 || now.size % before.size == 0;
     case Action::randomise:
       return now.mechanism == before.mechanism && now.values == before.values &&
@@ -209,6 +211,32 @@ FieldRules::Match FieldRules::at(const std::vector<std::string>& path) const {
     best = {&rule, pattern.empty() || pattern.back() != "*"};
   }
   return best;
+}
+
+namespace {
+
+// Whether `pattern` fits all of `path`, of which it may be longer.
+bool fits_before(const std::vector<std::string>& pattern, const std::vector<std::string>& path) {
+  if (pattern.size() < path.size()) return false;
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    if (pattern[i] != "*" && pattern[i] != path[i]) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+bool FieldRules::reach_below(const std::vector<std::string>& path) const {
+  return std::any_of(rules_.begin(), rules_.end(), [&](const auto& one) {
+    return one.first.size() > path.size() && fits_before(one.first, path);
+  });
+}
+
+bool FieldRules::spell_out(const std::vector<std::string>& path) const {
+  return std::any_of(rules_.begin(), rules_.end(), [&](const auto& one) {
+    return one.second.action != Action::drop && fits_before(one.first, path) &&
+           one.first[path.size() - 1] == path.back();
+  });
 }
 
 const FieldRule& FieldRules::effective(const std::vector<std::string>& path) const {
@@ -264,9 +292,14 @@ bool disclose_no_more(const FieldRules& now, const FieldRules& before) {
   if (!paths) return false;
   for (const Pattern& path : *paths) {
     if (!discloses_no_more(now.effective(path), before.effective(path))) return false;
-    // A name takes a field out of the rules for what is sensitive, and its number out of the scan.
-    bool leaves = now.effective(path).action != Action::drop;
-    if (leaves && now.at(path).named && !before.at(path).named) return false;
+    if (now.effective(path).action == Action::drop || path.empty()) continue;
+    // A rule for the very name takes a field out of what is done by its name, and its number out of
+    // the scan; without one, what is done by its name may be more than keeping what is scanned.
+    bool named = now.at(path).named, was_named = before.at(path).named;
+    if (named && !was_named) return false;
+    if (!named && was_named && sensitive_rule(path.back())) return false;
+    // What has parts with rules of their own does not leave as one.
+    if (!now.reach_below(path) && before.reach_below(path)) return false;
   }
   return true;
 }

@@ -59,6 +59,11 @@ class FieldRules {
   };
   // The rule whose pattern is as long as `path`; the one with more names wins. Null: none.
   Match at(const std::vector<std::string>& path) const;
+  // Whether something inside of what is at `path` has a rule of its own.
+  bool reach_below(const std::vector<std::string>& path) const;
+  // Whether a rule that lets something out names the last member of `path` by its name: then that
+  // name is the app's own, and tells nothing.
+  bool spell_out(const std::vector<std::string>& path) const;
   // The rule in force at `path`, from there or from above; drop where there is none.
   const FieldRule& effective(const std::vector<std::string>& path) const;
   const std::map<std::vector<std::string>, FieldRule>& all() const { return rules_; }

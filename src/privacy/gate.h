@@ -4,6 +4,7 @@
 // what is to be sent, sending.cc sends it.
 
 #include <mutex>
+#include <variant>
 
 #include "src/privacy/anonymizer.h"
 #include "src/privacy/budget.h"
@@ -35,6 +36,7 @@ class Gate {
   // Why something may not leave; an empty reason: it may.
   struct Verdict {
     std::string reason, message;
+    std::size_t purged = 0;  // of the queue, because permissions had ended
     bool ok() const { return reason.empty(); }
   };
   // A row of the queue.
@@ -55,19 +57,21 @@ class Gate {
     std::string key_id;
     Bytes body;
   };
-  enum class Sent { yes, dropped, waits, stopped };
+  enum class Sent { yes, dropped, gone, waits, stopped };  // gone: another has seen to it
 
   // Those that begin with "tx_" are for the caller's transaction.
   const Use& use_of(const std::string& data_type, const std::string& purpose,
                     const std::string& destination) const;
   const Use& use_for_sending(const std::string& destination, const SendOptions& options);
-  void
-  tx_settle();  // first in every transaction: ends what has ended, and purges what waits for it
+  // First in every transaction: ends what has ended, and purges what waits for it. Returns how much
+  // that was.
+  std::size_t tx_settle();
   std::size_t tx_purge(const std::string& grant);
   Verdict tx_check(const Use& use, const std::optional<HeldGrant>& held);
   Json tx_about(const Use& use, const std::string& grant) const;
   crypto::Secret tx_pseudonym_root();
-  crypto::Secret tx_queue_key(const std::string& grant, bool make);
+  crypto::Secret tx_make_queue_key(const std::string& grant);  // or the one that there is
+  std::optional<crypto::Secret> tx_queue_key(const std::string& grant);
   std::optional<Waiting> tx_row(std::int64_t num);
   void tx_drop(const Waiting& row, const Verdict& why);
 
@@ -77,9 +81,11 @@ class Gate {
   Sealed seal_for(const Use& use, const DestinationKey& key, std::string_view payload);
   std::int64_t tx_queue(const Use& use, const std::string& grant, const Sealed& sealed,
                         const std::string& payload, std::int64_t cost);
-  SendResult prepare(const Use& use, const Json& data, std::int64_t* num);
-  Sent attempt(std::int64_t num, const std::atomic<bool>* cancelled, Verdict* why);
-  std::optional<Attempt> release(std::int64_t num, Verdict* why);
+  // Holds the turn from before the row is there: nobody else sends it.
+  SendResult prepare(const Use& use, const Json& data, std::int64_t* num,
+                     std::unique_lock<std::mutex>& turn);
+  Sent attempt(std::int64_t num, bool due_only, const std::atomic<bool>* cancelled, Verdict* why);
+  std::variant<Attempt, Sent> release(std::int64_t num, bool due_only, Verdict* why);
   Sent finish(const Waiting& row, const base::HttpResponse& response, Verdict* why);
 
   EncryptedLocalStore& store_;

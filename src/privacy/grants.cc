@@ -20,8 +20,9 @@ using store::Statement;
 
 constexpr const char* kClock = "privacy_clock";
 constexpr std::int64_t kDayMs = 24 * 3'600'000;
-constexpr std::int64_t kLongest = 366 * kDayMs;  // that a permission can last
-constexpr std::int64_t kAhead = 2 * kDayMs;      // of this device's clock, that another's may be
+constexpr std::int64_t kLongest = 366 * kDayMs;          // that a permission can last
+constexpr std::int64_t kLatest = std::int64_t{1} << 50;  // far beyond any clock
+constexpr std::int64_t kAhead = 2 * kDayMs;  // of this device's clock, that another's may be
 
 std::string text_of(const Json& document, const char* name) {
   auto found = document.find(name);
@@ -121,7 +122,7 @@ std::vector<HeldGrant> Grants::all() {
     held.grant.purpose = text_of(document, "purpose");
     held.grant.destination = text_of(document, "destination");
     held.grant.policy_hash = text_of(document, "policy");
-    held.grant.given_ms = number_of(document, "given_ms");
+    held.grant.given_ms = std::clamp(number_of(document, "given_ms"), std::int64_t{0}, kLatest);
     held.grant.until_ms = std::min(number_of(document, "until_ms"), held.grant.given_ms + kLongest);
     held.grant.device = text_of(document, "device");
     out.push_back(std::move(held));
@@ -195,14 +196,24 @@ std::vector<std::string> Grants::revocations(const Use& use) {
   return out;
 }
 
-std::string Grants::add(const Use& use, bool granted, std::int64_t lifetime_ms,
-                        const std::vector<std::string>& after) {
-  // The user is here, and says yes now: what ended by the latest time stays so (take_ended was
-  // called), and from here on this time counts, even where the latest was a mistake.
+// The user is here, and says yes: from here on this time counts, even where the latest was a
+// mistake. What was granted before is not to be had for longer by that, so it ends.
+void Grants::begin_time_again(std::int64_t now) {
+  for (const HeldGrant& held : all()) {
+    if (held.grant.state != Grant::State::in_force) continue;
+    Statement insert(engine_.database().connection().prepare(
+        "INSERT OR IGNORE INTO grant_end VALUES(?, 'clock')"));
+    insert.bind(held.grant.id).run();
+  }
   base::Writer clock;
-  std::int64_t now = engine_.now_ms();
   clock.u64(static_cast<std::uint64_t>(std::max<std::int64_t>(now, 1)));
   engine_.database().set_meta(kClock, clock.bytes());
+}
+
+std::string Grants::add(const Use& use, bool granted, std::int64_t lifetime_ms,
+                        const std::vector<std::string>& after) {
+  std::int64_t now = engine_.now_ms();
+  if (granted && now < now_ms() - kDayMs) begin_time_again(now);
   std::string id = new_id(engine_);
   engine_.put_own({kGrantCollection, id},
                   {{"decision", granted ? "granted" : "denied"},

@@ -44,6 +44,7 @@ class Grants {
   void revoke(const Use& use, const char* reason);
 
  private:
+  void begin_time_again(std::int64_t now);
   Grant::State state_of(const Json& document, const Grant& grant,
                         const std::vector<std::string>& revocations, std::int64_t now);
 

@@ -68,7 +68,8 @@ std::size_t Gate::tx_purge(const std::string& grant) {
   return static_cast<std::size_t>(connection.changes());
 }
 
-void Gate::tx_settle() {
+std::size_t Gate::tx_settle() {
+  std::size_t purged = 0;
   // A copy that became a device of its own has the original's queue: not its own to send.
   constexpr const char* kOwner = "egress_device";
   base::Connection& connection = engine_.database().connection();
@@ -78,6 +79,7 @@ void Gate::tx_settle() {
       !std::equal(own.begin(), own.end(), owner->begin())) {
     connection.execute("DELETE FROM egress_key; DELETE FROM egress_queue");
     int dropped = connection.changes();
+    purged += static_cast<std::size_t>(dropped);
     if (owner && !owner->empty() && dropped > 0) {
       append_to_ledger(engine_, "drop", {{"reason", "another_device"}, {"dropped", dropped}});
     }
@@ -87,11 +89,14 @@ void Gate::tx_settle() {
   for (const HeldGrant& held : grants_.take_ended()) {
     Use use{held.grant.data_type, held.grant.purpose, held.grant.destination, std::nullopt};
     Json entry = tx_about(use, held.grant.id);
-    entry["dropped"] = tx_purge(held.grant.id);
+    std::size_t dropped = tx_purge(held.grant.id);
+    purged += dropped;
+    entry["dropped"] = dropped;
     entry["reason"] = grant_state_name(held.grant.state);
     bool revoked = held.grant.state == Grant::State::revoked;
     append_to_ledger(engine_, revoked ? "revocation" : "expiry", std::move(entry));
   }
+  return purged;
 }
 
 bool Gate::request(const std::string& data_type, const std::string& purpose,
@@ -166,10 +171,14 @@ std::size_t Gate::revoke(const std::string& data_type, const std::string& purpos
   engine_.require_no_transaction();
   // What is being sent ends first: nothing leaves once this has returned.
   Engine::EgressTurn& turn = engine_.egress_turn();
-  ++turn.revoking;
-  turn.stopped = true;
+  auto count = [&turn](int change) {
+    std::lock_guard guard(turn.counting);
+    turn.revoking += change;
+    turn.stopped = turn.revoking > 0;
+  };
+  count(1);
   std::unique_lock lock(turn.mutex);
-  if (--turn.revoking == 0) turn.stopped = false;
+  count(-1);
   Engine::Transaction transaction(engine_);
   tx_settle();
   std::set<std::array<std::string, 3>> kinds;

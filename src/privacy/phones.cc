@@ -1,6 +1,7 @@
 // Numbers of phones: by libphonenumber where it was there when this was built, else by shape.
 
 #include <algorithm>
+#include <set>
 
 #include "src/privacy/text_scanner.h"
 
@@ -28,7 +29,8 @@ std::ptrdiff_t count_digits(std::string_view text) {
 namespace {
 
 bool is_decimal(std::string_view text) {  // "0.381471"
-  return text.size() > 2 && text[1] == '.' && text.find_first_not_of("0123456789", 2) == text.npos;
+  return text.size() > 2 && text.size() < 10 && text[1] == '.' &&
+         text.find_first_not_of("0123456789", 2) == text.npos;
 }
 
 }  // namespace
@@ -43,14 +45,17 @@ void TextScanner::find_phones(const std::string& text, std::vector<Finding>& out
   for (const std::string& region : regions) {
     PhoneNumberMatcher matcher(*PhoneNumberUtil::GetInstance(), text, region,
                                PhoneNumberMatcher::VALID, 10'000);
-    std::size_t from = 0;  // the library counts characters, not bytes
+    std::set<std::string> numbers;
     while (matcher.HasNext()) {
       PhoneNumberMatch match;
       matcher.Next(&match);
-      std::size_t begin = text.find(match.raw_string(), from);
-      if (begin == text.npos) break;
-      from = begin + match.raw_string().size();
-      if (!is_decimal(match.raw_string())) out.push_back({begin, from, "phone"});
+      if (!is_decimal(match.raw_string())) numbers.insert(match.raw_string());
+    }
+    // The library counts characters, not bytes: wherever the number stands, it goes.
+    for (const std::string& number : numbers) {
+      for (std::size_t at = text.find(number); at != text.npos; at = text.find(number, at + 1)) {
+        out.push_back({at, at + number.size(), "phone"});
+      }
     }
   }
 }

@@ -216,15 +216,18 @@ Json Policy::terms(const Use& use) const {
   const Destination& destination = destinations.at(use.destination);
   const Purpose& purpose = purposes.at(use.purpose);
   const DataType& type = data_types.at(use.data_type);
-  Json out = {
-      {"destination",
-       {{"id", destination.id},
-        {"controller", destination.controller},
-        {"jurisdiction", destination.jurisdiction},
-        {"url", destination.url}}},
-      {"purpose", {{"id", purpose.id}, {"text", purpose.text}, {"term", purpose.term}}},
-      {"data_type", {{"id", type.id}, {"linked", type.linked}, {"fields", type.fields.to_json()}}},
-      {"phone_regions", phone_regions}};
+  Json out = {{"destination",
+               {{"id", destination.id},
+                {"controller", destination.controller},
+                {"jurisdiction", destination.jurisdiction},
+                {"url", destination.url}}},
+              {"purpose", {{"id", purpose.id}, {"text", purpose.text}, {"term", purpose.term}}},
+              {"data_type",
+               {{"id", type.id},
+                {"text", type.text},
+                {"linked", type.linked},
+                {"fields", type.fields.to_json()}}},
+              {"phone_regions", phone_regions}};
   if (use.budget) {
     out["budget"] = {{"per_day", use.budget->per_day},
                      {"lifetime", use.budget->lifetime},
@@ -240,7 +243,7 @@ bool within(const Json& now, const Json& granted) {
     if (now.at("purpose") != granted.at("purpose")) return false;
     const Json& type = now.at("data_type");
     const Json& before = granted.at("data_type");
-    if (type.at("id") != before.at("id")) return false;
+    if (type.at("id") != before.at("id") || type.at("text") != before.at("text")) return false;
     if (type.at("linked").get<bool>() && !before.at("linked").get<bool>()) return false;
     for (const Json& region : granted.at("phone_regions")) {
       const Json& regions = now.at("phone_regions");

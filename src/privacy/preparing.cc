@@ -117,19 +117,20 @@ crypto::Secret Gate::tx_pseudonym_root() {
   return root;
 }
 
-crypto::Secret Gate::tx_queue_key(const std::string& grant, bool make) {
-  std::string name = "egress_key " + grant;
-  base::Connection& connection = engine_.database().connection();
-  {
-    Statement query(connection.prepare("SELECT key FROM egress_key WHERE grant_id = ?"));
-    query.bind(grant);
-    if (query.step()) return engine_.database().open_secret(name, query.blob(0));
-  }
-  if (!make) throw Error(ErrorCode::corrupt, "the store has lost a key of its queue");
+std::optional<crypto::Secret> Gate::tx_queue_key(const std::string& grant) {
+  Statement query(
+      engine_.database().connection().prepare("SELECT key FROM egress_key WHERE grant_id = ?"));
+  query.bind(grant);
+  if (!query.step()) return std::nullopt;
+  return engine_.database().open_secret("egress_key " + grant, query.blob(0));
+}
+
+crypto::Secret Gate::tx_make_queue_key(const std::string& grant) {
+  if (std::optional<crypto::Secret> there = tx_queue_key(grant)) return std::move(*there);
   crypto::Secret key(32);
   engine_.environment().random->fill(key.span());
-  Bytes sealed = engine_.database().seal_secret(name, key.view());
-  Statement insert(connection.prepare("INSERT INTO egress_key VALUES(?, ?)"));
+  Bytes sealed = engine_.database().seal_secret("egress_key " + grant, key.view());
+  Statement insert(engine_.database().connection().prepare("INSERT INTO egress_key VALUES(?, ?)"));
   insert.bind(grant).bind(ByteView(sealed)).run();
   return key;
 }
@@ -157,12 +158,14 @@ AnonymizedDocument Gate::anonymize_for(const Use& use, const Json& data, NoiseBo
         ByteView(crypto::hmac_sha256(key.view(), base::view(value))).first(16));
   };
   means.randomise = [&](const std::string& path, const FieldRule& rule, const Json& truth) {
-    Engine::Transaction transaction(engine_);
-    Json noisy = noise.noisy(path, rule, truth);
-    transaction.commit();
-    return noisy;
+    return noise.noisy(path, rule, truth);
   };
-  return anonymize(data, rules_.data_types.at(use.data_type).fields, scanner_, means);
+  AnonymizedDocument made =
+      anonymize(data, rules_.data_types.at(use.data_type).fields, scanner_, means);
+  Engine::Transaction transaction(engine_);
+  noise.save();
+  transaction.commit();
+  return made;
 }
 
 AnonymizedDocument Gate::preview(const Json& data, const std::string& destination,
@@ -226,7 +229,7 @@ std::int64_t Gate::tx_queue(const Use& use, const std::string& grant, const Seal
   entry["sha256"] = base::to_hex(base::sha256({sealed.body}));
   entry["epsilon"] = micros_text(cost);
   append_to_ledger(engine_, "preparation", std::move(entry), payload);
-  Bytes waiting = crypto::seal_committing(tx_queue_key(grant, true).view(), queue_context(grant),
+  Bytes waiting = crypto::seal_committing(tx_make_queue_key(grant).view(), queue_context(grant),
                                           sealed.body, *engine_.environment().random);
   base::Connection& connection = engine_.database().connection();
   Statement insert(connection.prepare(
@@ -237,7 +240,8 @@ std::int64_t Gate::tx_queue(const Use& use, const std::string& grant, const Seal
   return connection.last_row();
 }
 
-SendResult Gate::prepare(const Use& use, const Json& data, std::int64_t* num) {
+SendResult Gate::prepare(const Use& use, const Json& data, std::int64_t* num,
+                         std::unique_lock<std::mutex>& turn) {
   {
     Engine::Transaction transaction(engine_);
     tx_settle();
@@ -253,6 +257,7 @@ SendResult Gate::prepare(const Use& use, const Json& data, std::int64_t* num) {
   }
   std::string payload = text_of(made.document);
 
+  turn.lock();
   Engine::Transaction transaction(engine_);
   tx_settle();
   std::optional<HeldGrant> held = grants_.in_force(use);
@@ -282,18 +287,22 @@ SendResult Gate::send(const Json& data, const std::string& destination,
     transaction.commit();
   }
   std::int64_t num = 0;
-  SendResult result = prepare(*use, data, &num);
+  std::unique_lock<std::mutex> turn(engine_.egress_turn().mutex, std::defer_lock);
+  SendResult result = prepare(*use, data, &num, turn);
   if (result.status != SendResult::Status::queued) return result;
-  std::lock_guard lock(engine_.egress_turn().mutex);
   Verdict why;
   Sent sent = Sent::waits;
   try {
-    sent = attempt(num, nullptr, &why);
+    sent = attempt(num, false, nullptr, &why);
   } catch (const Error& error) {  // it is queued, whatever happened since
     why.message = error.what();
   }
   switch (sent) {
     case Sent::yes: result.status = SendResult::Status::sent; break;
+    case Sent::gone:
+      why.reason = "revoked";
+      why.message = "the permission ended before this was sent";
+      [[fallthrough]];
     case Sent::dropped:
       result.status = SendResult::Status::refused;
       result.reason = why.reason;

@@ -64,25 +64,25 @@ void Gate::tx_drop(const Waiting& row, const Verdict& why) {
       .run();
 }
 
-std::optional<Gate::Attempt> Gate::release(std::int64_t num, Verdict* why) {
+std::variant<Gate::Attempt, Gate::Sent> Gate::release(std::int64_t num, bool due_only,
+                                                      Verdict* why) {
   Engine::Transaction transaction(engine_);
-  tx_settle();
+  why->purged = tx_settle();
   std::optional<Waiting> row = tx_row(num);
-  if (!row) {  // with the grant that it was for
-    *why = {"revoked", "the permission ended before this was sent"};
+  std::int64_t now = grants_.now_ms();
+  if (!row || (due_only && row->next_ms > now)) {
     transaction.commit();
-    return std::nullopt;
+    return row ? Sent::waits : Sent::gone;
   }
   std::optional<HeldGrant> held = grants_.by_id(row->grant);
   Use kind = held ? use_of_grant(held->grant) : Use{};
   const Use* use = rules_.use(kind.data_type, kind.purpose, kind.destination);
   if (held && !use) {  // another policy's: it waits for that one
-    *why = {"", "this policy does not provide for it: it waits"};
+    why->message = "this policy does not provide for it: it waits";
     transaction.commit();
-    return std::nullopt;
+    return Sent::waits;
   }
   Verdict verdict = tx_check(use ? *use : kind, held);
-  std::int64_t now = grants_.now_ms();
   const DestinationKey* key =
       use ? rules_.destinations.at(use->destination).key(row->key_id) : nullptr;
   if (verdict.ok() && row->policy != rules_.hash) {
@@ -97,15 +97,19 @@ std::optional<Gate::Attempt> Gate::release(std::int64_t num, Verdict* why) {
   }
   std::optional<crypto::Secret> body;
   if (verdict.ok()) {
-    body = crypto::open_committing(tx_queue_key(row->grant, false).view(),
-                                   "holdfast egress queue v1 " + row->grant, row->body);
+    std::optional<crypto::Secret> queue_key = tx_queue_key(row->grant);
+    if (queue_key) {
+      body = crypto::open_committing(queue_key->view(), "holdfast egress queue v1 " + row->grant,
+                                     row->body);
+    }
     if (!body) verdict = {"damaged", "what waited to be sent was damaged: send it again"};
   }
   if (!verdict.ok()) {
     tx_drop(*row, verdict);
     transaction.commit();
-    *why = verdict;
-    return std::nullopt;
+    why->reason = verdict.reason;
+    why->message = verdict.message;
+    return Sent::dropped;
   }
   Json entry = tx_about(*use, row->grant);
   entry["egress"] = row->egress;
@@ -125,7 +129,10 @@ Gate::Sent Gate::finish(const Waiting& row, const base::HttpResponse& response, 
   // It may be gone: the permission ended meanwhile. What has arrived is entered all the same.
   bool still = tx_row(row.num).has_value();
   Sent sent = still ? Sent::waits : Sent::dropped;
-  if (!still) *why = {"revoked", "the permission ended while this was being sent"};
+  if (!still) {
+    why->reason = "revoked";
+    why->message = "the permission ended while this was being sent";
+  }
   if (response.status >= 200 && response.status < 300) {
     std::optional<HeldGrant> held = grants_.by_id(row.grant);
     Json entry = held ? tx_about(use_of_grant(held->grant), row.grant) : Json::object();
@@ -139,8 +146,9 @@ Gate::Sent Gate::finish(const Waiting& row, const base::HttpResponse& response, 
   } else if (!still) {
     // Its end is in the ledger already.
   } else if (is_final(response.status)) {
-    *why = {"destination_refused", "the destination refuses it (HTTP " +
-                                       std::to_string(response.status) + "): ask its operator"};
+    why->reason = "destination_refused";
+    why->message = "the destination refuses it (HTTP " + std::to_string(response.status) +
+                   "): ask its operator";
     tx_drop(row, *why);
     sent = Sent::dropped;
   } else {
@@ -158,16 +166,17 @@ Gate::Sent Gate::finish(const Waiting& row, const base::HttpResponse& response, 
   return sent;
 }
 
-Gate::Sent Gate::attempt(std::int64_t num, const std::atomic<bool>* cancelled, Verdict* why) {
+Gate::Sent Gate::attempt(std::int64_t num, bool due_only, const std::atomic<bool>* cancelled,
+                         Verdict* why) {
   Engine::EgressTurn& turn = engine_.egress_turn();
   if (turn.stopped || (cancelled && *cancelled)) return Sent::stopped;
   if (!engine_.environment().network) return Sent::waits;
-  std::optional<Attempt> attempt = release(num, why);
-  if (!attempt) return why->ok() ? Sent::waits : Sent::dropped;
+  std::variant<Attempt, Sent> released = release(num, due_only, why);
+  if (const Sent* otherwise = std::get_if<Sent>(&released)) return *otherwise;
+  auto& attempt = std::get<Attempt>(released);
   EgressTransport transport(*engine_.environment().network);
-  base::HttpResponse response =
-      transport.send(std::move(attempt->egress), cancelled, &turn.stopped);
-  return finish(attempt->row, response, why);
+  base::HttpResponse response = transport.send(std::move(attempt.egress), cancelled, &turn.stopped);
+  return finish(attempt.row, response, why);
 }
 
 QueueReport Gate::send_queued(bool all, const std::atomic<bool>* cancelled) {
@@ -176,29 +185,21 @@ QueueReport Gate::send_queued(bool all, const std::atomic<bool>* cancelled) {
   QueueReport report;
   {
     Engine::Transaction transaction(engine_);
-    std::int64_t before = 0, now = grants_.now_ms();
-    {
-      Statement count(engine_.database().connection().prepare("SELECT count(*) FROM egress_queue"));
-      count.step();
-      before = count.integer(0);
-    }
-    tx_settle();
+    report.dropped = tx_settle();
+    std::int64_t now = grants_.now_ms();
     Statement query(engine_.database().connection().prepare(
         "SELECT num FROM egress_queue WHERE next_ms <= ? ORDER BY num"));
     query.bind(all ? INT64_MAX : now);
     while (query.step()) due.push_back(query.integer(0));
-    Statement count(engine_.database().connection().prepare("SELECT count(*) FROM egress_queue"));
-    count.step();
-    report.dropped = static_cast<std::size_t>(before - count.integer(0));
     transaction.commit();
   }
   for (std::int64_t num : due) {
     std::lock_guard lock(engine_.egress_turn().mutex);
     Verdict why;
-    Sent sent = attempt(num, cancelled, &why);
+    Sent sent = attempt(num, !all, cancelled, &why);
     if (sent == Sent::stopped) break;
     report.sent += sent == Sent::yes;
-    report.dropped += sent == Sent::dropped;
+    report.dropped += why.purged + (sent == Sent::dropped ? 1 : 0);
   }
   report.waiting = queue().size();
   return report;

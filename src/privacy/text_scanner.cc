@@ -31,16 +31,18 @@ std::string bare(std::string_view text) {
   return out;
 }
 
-// Calls `take` with each match of the pattern's first group, and its place.
+// Calls `take` with each match of the pattern's first group, and its place. Where matches are only
+// the starts of what is sought, the next one may lie within this one.
 template <typename Take>
-void for_each_match(const RE2& pattern, const std::string& text, Take take) {
+void for_each_match(const RE2& pattern, const std::string& text, Take take, bool starts = false) {
   StringPiece rest(text);
   StringPiece found;
   while (RE2::FindAndConsume(&rest, pattern, &found)) {
     auto begin = static_cast<std::size_t>(found.data() - text.data());
     take(begin, std::string_view(found.data(), found.size()));
     // The next match may start with the very separator that ended this one.
-    const char* next = std::max(found.data() + found.size(), text.data() + begin + 1);
+    const char* next = text.data() + begin + 1;
+    if (!starts) next = std::max(next, found.data() + found.size());
     if (next > text.data() + text.size()) break;
     rest = StringPiece(next, static_cast<std::size_t>(text.data() + text.size() - next));
   }
@@ -135,21 +137,24 @@ void find_coordinates(const std::string& text, std::vector<Finding>& out) {
 
 void find_ibans(const std::string& text, std::vector<Finding>& out) {
   static const RE2 kStart(R"((?i)((?:\b|_)[a-z]{2}[0-9]{2}[\s._-]?[a-z0-9]))");
-  for_each_match(kStart, text, [&](std::size_t begin, std::string_view found) {
-    if (found[0] == '_') ++begin;
-    std::size_t length = iban_length(bare(found).substr(0, 2));
-    std::string account;
-    std::size_t end = begin;
-    while (end < text.size() && account.size() < length) {
-      if (is_word(text[end])) {
-        account += bare(text.substr(end, 1));
-      } else if (!is_separator(text[end])) {
-        break;
-      }
-      ++end;
-    }
-    if (length != 0 && iban(account)) out.push_back({begin, end, "iban"});
-  });
+  for_each_match(
+      kStart, text,
+      [&](std::size_t begin, std::string_view found) {
+        if (found[0] == '_') ++begin;
+        std::size_t length = iban_length(bare(found).substr(0, 2));
+        std::string account;
+        std::size_t end = begin;
+        while (end < text.size() && account.size() < length) {
+          if (is_word(text[end])) {
+            account += bare(text.substr(end, 1));
+          } else if (!is_separator(text[end])) {
+            break;
+          }
+          ++end;
+        }
+        if (length != 0 && iban(account)) out.push_back({begin, end, "iban"});
+      },
+      true);
 }
 
 // Digits in groups, "4111 1111-1111 1111": a number is some groups that follow each other.
@@ -167,7 +172,7 @@ std::vector<std::vector<Group>> digit_runs(const std::string& text) {
     }
     std::size_t begin = at;
     while (at < text.size() && is_digit(text[at])) ++at;
-    constexpr std::size_t kWidest = 3;
+    constexpr std::size_t kWidest = 4;
     bool joined = !runs.empty() && begin - runs.back().back().end <= kWidest;
     for (std::size_t i = joined ? runs.back().back().end : begin; i < begin; ++i) {
       joined = joined && is_separator(text[i]);
@@ -228,11 +233,15 @@ void find_codes(const std::string& text, std::vector<Finding>& out) {
     }
   }
   static const RE2 kHetu(R"((?i)((?:\b|_)[0-9]{6}[-+a-fu-y][0-9]{3}[0-9a-y](?:\b|_)))");
-  for_each_match(kHetu, text, [&](std::size_t begin, std::string_view found) {
-    std::string code = bare(found);
-    std::string without_century = code.substr(0, 6) + code.substr(code.size() - 4);
-    if (national_code(without_century)) out.push_back({begin, begin + found.size(), "national_id"});
-  });
+  for_each_match(
+      kHetu, text,
+      [&](std::size_t begin, std::string_view found) {
+        std::string code = bare(found);
+        std::string without_century = code.substr(0, 6) + code.substr(code.size() - 4);
+        if (national_code(without_century))
+          out.push_back({begin, begin + found.size(), "national_id"});
+      },
+      true);
 }
 
 }  // namespace
@@ -250,17 +259,27 @@ std::string TextScanner::fold(std::string_view text) {
         continue;
       }
     }
+    bool arabic =
+        i + 1 < text.size() && byte(i) == 0xd9 && byte(i + 1) >= 0xa0 && byte(i + 1) <= 0xa9;
+    bool persian =
+        i + 1 < text.size() && byte(i) == 0xdb && byte(i + 1) >= 0xb0 && byte(i + 1) <= 0xb9;
+    if (arabic || persian) {
+      out += static_cast<char>('0' + (byte(i + 1) & 0x0f));
+      i += 2;
+      continue;
+    }
     std::string_view three = text.substr(i, 3);
     std::string_view two = text.substr(i, 2);
     bool unseen = three == "\u200b" || three == "\u200c" || three == "\u200d" ||
-                  three == "\u2060" || three == "\ufeff";
+                  three == "\u2060" || three == "\ufeff" || three == "\u200e" || three == "\u200f";
     if (unseen || two == "\u00ad") {
       i += unseen ? 3 : 2;
     } else if (two == "\u00a0" || three == "\u202f" ||
                three == "\u2009") {  // spaces of other widths
       out += ' ';
       i += two == "\u00a0" ? 2 : 3;
-    } else if (three == "\u2010" || three == "\u2011" || three == "\u2012" || three == "\u2013") {
+    } else if (three == "\u2010" || three == "\u2011" || three == "\u2012" || three == "\u2013" ||
+               three == "\u2014") {
       out += '-';
       i += 3;
     } else {

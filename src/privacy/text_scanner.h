@@ -29,7 +29,7 @@ class TextScanner {
   // Every finding as its kind, "[email]".
   std::string redact(const std::string& text) const;
 
-  // Full-width ASCII as ASCII, and without characters that nobody sees.
+  // Full-width ASCII and Arabic digits as ASCII, and without characters that nobody sees.
   static std::string fold(std::string_view text);
   // Whether numbers of phones are found by libphonenumber, or else by their shape alone.
   static bool knows_phones();

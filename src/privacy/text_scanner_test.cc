@@ -37,6 +37,10 @@ TEST(TextScanner, FindsEachKind) {
            {"at 48.13743, 11.57549 today", "at [coordinates] today"},
            {"48°08'N", "[coordinates]"},
            {"mac:00:1a:2b:3c:4d:5e", "mac:[mac]"},
+           {"Konto an12 DE89 3704 0044 0532 0130 00", "Konto an12 [iban]"},
+           {"NR01 DE89370400440532013000", "NR01 [iban]"},
+           {"card 4111—1111—1111—1111", "card [card]"},
+           {"٤١١١ ١١١١ ١١١١ ١١١١", "[card]"},
            {"ip:2001:db8::8a2e:370:7334.", "ip:[ipv6]."},
            {"card 4111  1111\t1111 _ 1111", "card [card]"},
            {"iban DE89 3704\n0044 0532 0130 00", "iban [iban]"},
@@ -50,6 +54,16 @@ TEST(TextScanner, FindsEachKind) {
            {"key eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJ", "key [token]"},
        }) {
     EXPECT_EQ(scanner.redact(c.text), c.redacted);
+  }
+}
+
+// The same digits stand in a longer number before it, too.
+TEST(TextScanner, TakesOutThePhoneItselfAndNotItsLikeness) {
+  TextScanner scanner;
+  for (const char* text : {"99030123456 030123456", "order 7770301234567 or 0301234567",
+                           "A2025550123 and 2025550123"}) {
+    std::string number = std::string(text).substr(std::string(text).rfind(' ') + 1);
+    EXPECT_EQ(scanner.redact(text).find(number), std::string::npos) << scanner.redact(text);
   }
 }
 

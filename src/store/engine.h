@@ -169,7 +169,8 @@ class Engine {
   // One sends to destinations at a time, and who takes a permission back waits for it to end.
   struct EgressTurn {
     std::mutex mutex;
-    std::atomic<int> revoking{0};      // how many wait
+    std::mutex counting;               // guards the next two together
+    int revoking = 0;                  // how many wait
     std::atomic<bool> stopped{false};  // what is being sent is to end
   };
   EgressTurn& egress_turn() { return egress_turn_; }
