@@ -11,8 +11,6 @@
 namespace holdfast::privacy {
 namespace {
 
-constexpr std::int64_t kDay = 24 * 3'600'000;
-
 bool holds(ByteView bytes, std::string_view text) {
   return std::search(bytes.begin(), bytes.end(), text.begin(), text.end()) != bytes.end();
 }

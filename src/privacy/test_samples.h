@@ -171,15 +171,17 @@ class SampleMaker {
       std::string n = digits(8);
       return n + "TRWAGMYFPDXBNJZSQVHLCKE"[std::stoull(n) % 23];
     }
-    auto [size, country] = kNumbers[below(kNumbers.size())];
+    const auto& chosen = kNumbers[below(kNumbers.size())];
+    std::size_t size = chosen.first;
+    std::string country = chosen.second;
     std::string id = until(
-        [&, size = size, country = country] {
+        [&] {
           std::string n = digits(size);
-          if (std::string(country) == "CH") n.replace(0, 3, "756");
-          if (std::string(country) == "FR") n[0] = below(2) ? '1' : '2';
+          if (country == "CH") n.replace(0, 3, "756");
+          if (country == "FR") n[0] = below(2) ? '1' : '2';
           return n;
         },
-        [country = country](const std::string& n) {
+        [&](const std::string& n) {
           const char* found = national_number(n);
           return found && std::string(found) == country;
         });

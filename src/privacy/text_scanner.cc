@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <span>
+#include <tuple>
 
 #include "src/privacy/checksums.h"
 
@@ -299,8 +300,8 @@ std::vector<Finding> TextScanner::find(const std::string& text) const {
   find_numbers(text, all);
   find_phones(text, all);
   // Of those that overlap the first counts, and of those that start together the longest.
-  std::stable_sort(all.begin(), all.end(), [](const Finding& a, const Finding& b) {
-    return a.begin != b.begin ? a.begin < b.begin : a.end > b.end;
+  std::sort(all.begin(), all.end(), [](const Finding& a, const Finding& b) {
+    return std::tie(a.begin, b.end, a.kind) < std::tie(b.begin, a.end, b.kind);
   });
   std::vector<Finding> out;
   for (Finding& finding : all) {
