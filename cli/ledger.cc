@@ -34,11 +34,15 @@ int list(const Context& context, const Arguments& args) {
     }
     std::string egress = text_of(entry.entry, "egress");
     std::string reason = text_of(entry.entry, "reason");
-    print_line(fmt::format(
-        "{:>6}  {}  {:<11} {} {} {}{}", entry.index,
-        time_text(entry.entry.value("time_ms", std::int64_t{0})), text_of(entry.entry, "kind"),
-        text_of(entry.entry, "data_type"), text_of(entry.entry, "destination"),
-        egress.empty() ? "" : egress.substr(0, 8), reason.empty() ? "" : " (" + reason + ")"));
+    print_line(fmt::format("{:>6}  {}  {:<11} {} {} {}{}", entry.index,
+                           time_text(entry.entry.value("time_ms", std::int64_t{0})),
+                           text_of(entry.entry, "kind"), text_of(entry.entry, "data_type"),
+                           text_of(entry.entry, "destination"),
+                           egress.empty() ? "" : egress.substr(0, 8),
+                           reason.empty() ? "" : " (" + reason + ")") +
+               (entry.entry.value("dropped", json(0)) == 0
+                    ? ""
+                    : ", dropped " + text_of(entry.entry, "dropped")));
     if (args.payloads && entry.payload) print_line("        " + json_text(*entry.payload));
     return true;
   });
@@ -90,7 +94,7 @@ int forget(const Context& context, const Arguments& args) {
   auto store = open_store(context);
   if (!PrivacyLedger(*store).forget_payload(args.index)) {
     throw Error(ErrorCode::not_found,
-                "that entry has no payload: 'egress ls --payloads' shows which have");
+                "no payload is kept for that entry: 'egress ls --payloads' shows which have one");
   }
   note(context, "the payload is forgotten; the entry and its proofs stay");
   return kDone;

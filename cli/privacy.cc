@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <fstream>
-#include <sstream>
 
 #include "cli/command.h"
 #include "holdfast/privacy_first_sync.h"
@@ -19,20 +19,40 @@ struct Arguments {
   bool yes = false, renew = false, all = false;
 };
 
+std::string policy_path(const Arguments& args) {
+  const char* set = std::getenv("HOLDFAST_POLICY");
+  return args.policy.empty() && set ? set : args.policy;
+}
+
 PrivacyPolicy read_policy(const Arguments& args) {
-  std::string path = args.policy;
-  if (path.empty()) {
-    const char* set = std::getenv("HOLDFAST_POLICY");
-    if (set) path = set;
-  }
+  constexpr std::size_t kLimit = 512 * 1024;
+  std::string path = policy_path(args);
   if (path.empty()) {
     throw UsageError("which privacy policy? Give --policy FILE or set HOLDFAST_POLICY");
   }
   std::ifstream in(path, std::ios::binary);
-  if (!in) throw Error(ErrorCode::not_found, "cannot read the privacy policy " + path);
-  std::ostringstream text;
-  text << in.rdbuf();
-  return PrivacyPolicy::parse(text.str());
+  std::string text(kLimit + 1, '\0');
+  if (in) in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!in && !in.eof()) {
+    throw Error(ErrorCode::not_found, "cannot read the privacy policy " + path);
+  }
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  if (text.size() > kLimit) {
+    throw Error(ErrorCode::too_large, path + " is no privacy policy: it is larger than 512 KiB");
+  }
+  try {
+    return PrivacyPolicy::parse(text);
+  } catch (const Error& error) {
+    throw Error(error.code(), path + ": " + error.what());
+  }
+}
+
+json read_data(const std::string& argument) {
+  try {
+    return read_json(argument);
+  } catch (const Error& error) {
+    throw Error(error.code(), std::string("the data: ") + error.what());
+  }
 }
 
 json to_json(const FieldChange& change) {
@@ -65,8 +85,8 @@ void show_changes(const std::vector<FieldChange>& changes,
 }
 
 // The whole request, on the terminal.
-bool ask(const Context& context, const Arguments& args, const PermissionRequest& request,
-         bool has_sample) {
+bool ask(const Context& context, const Arguments& args, const PrivacyPolicy& policy,
+         const PermissionRequest& request, bool has_sample) {
   note(context,
        fmt::format(
            "\nMay this leave?\n"
@@ -84,8 +104,16 @@ bool ask(const Context& context, const Arguments& args, const PermissionRequest&
     note(context, "Of the sample this would be sent:\n  " + json_text(request.preview) + "\nfrom:");
     show_changes(request.fields, [&](const std::string& line) { note(context, line); });
   } else {
-    note(context, "  (no --sample was given, so nothing is shown of what would be sent)");
+    note(context, "These fields of it, and no others (--sample shows what would be sent of data):");
+    for (const json& type : policy.app_store_report()["data_types"]) {
+      if (type["data_type"] != request.data_type) continue;
+      for (const json& field : type["fields"]) {
+        note(context, fmt::format("  {:<24} {}", printable(field["field"].get<std::string>()),
+                                  field["action"].get<std::string>()));
+      }
+    }
   }
+  if (args.renew) note(context, "A no also ends the permission that there is.");
   if (args.yes) return true;
   Interrupt interrupt;
   return ask_yes("Permit it?", interrupt.flag());
@@ -98,10 +126,10 @@ int consent_grant(const Context& context, const Arguments& args) {
   options.destination = args.destination;
   options.lifetime_days = args.days;
   options.renew = args.renew;
-  if (!args.sample.empty()) options.sample = read_json(args.sample);
+  if (!args.sample.empty()) options.sample = read_data(args.sample);
   auto store = open_store(context);
   PrivacyFirstSync sync(*store, policy, [&](const PermissionRequest& request) {
-    return ask(context, args, request, !args.sample.empty());
+    return ask(context, args, policy, request, !args.sample.empty());
   });
   bool granted = sync.request_sync_permission(args.data_type, args.purpose, options);
   if (context.json) print_line(json_text({{"granted", granted}}));
@@ -118,10 +146,11 @@ int consent_ls(const Context& context, const Arguments& args) {
     if (context.json) {
       out.push_back(to_json(grant));
     } else {
-      print_line(fmt::format("{}  {:<9} {} for {} to {}, until {}", grant.id.substr(0, 8),
+      bool holds = grant.state == Grant::State::in_force;
+      print_line(fmt::format("{}  {:<9} {} for {} to {}{}", grant.id.substr(0, 8),
                              grant_state_name(grant.state), printable(grant.data_type),
                              printable(grant.purpose), printable(grant.destination),
-                             time_text(grant.until_ms)));
+                             holds ? ", until " + time_text(grant.until_ms) : ""));
     }
   }
   if (context.json) print_line(json_text(out));
@@ -155,7 +184,7 @@ int consent_export(const Context& context, const Arguments& args) {
 
 int egress_preview(const Context& context, const Arguments& args) {
   PrivacyPolicy policy = read_policy(args);
-  json data = read_json(args.data);
+  json data = read_data(args.data);
   auto store = open_store(context);
   PrivacyFirstSync sync(*store, policy);
   AnonymizedDocument shown = sync.preview(data, args.destination, {args.data_type, args.purpose});
@@ -172,7 +201,7 @@ int egress_preview(const Context& context, const Arguments& args) {
 
 int egress_send(const Context& context, const Arguments& args) {
   PrivacyPolicy policy = read_policy(args);
-  json data = read_json(args.data);
+  json data = read_data(args.data);
   auto store = open_store(context);
   PrivacyFirstSync sync(*store, policy);
   SendResult result =
@@ -205,7 +234,9 @@ int egress_flush(const Context& context, const Arguments& args) {
                            report.waiting));
   }
   if (report.waiting == 0) return kDone;
-  note(context, "holdfast: what waits is tried again later: run this again, or with --all now");
+  note(context, args.all ? "holdfast: what waits could not be sent now: run this again later"
+                         : "holdfast: what waits is tried again later: run this again, or with "
+                           "--all now");
   return kOffline;
 }
 
@@ -286,10 +317,12 @@ void add_consent_commands(CLI::App& app, Context& context, const std::shared_ptr
   command->add_option("DATA_TYPE", args->data_type, "what")->required();
   command->add_option("PURPOSE", args->purpose, "what for")->required();
   command->add_option("--to", args->destination, "the destination, where there are several");
-  command->add_option("--days", args->days, "how long")->capture_default_str();
+  command->add_option("--days", args->days, "how long")
+      ->check(CLI::Range(1, 366))
+      ->capture_default_str();
   command->add_option("--sample", args->sample, "data as JSON, or -: shows what would be sent");
   command->add_flag("--yes", args->yes, "the answer is yes");
-  command->add_flag("--renew", args->renew, "ask even where there is a permission");
+  command->add_flag("--renew", args->renew, "ask even where there is a permission; a no ends it");
   command = add("revoke", "take permissions back, at once and on every device",
                 "revoke usage_stats --policy policy.json --db notes.hf", consent_revoke);
   command->add_option("DATA_TYPE", args->data_type, "what")->required();

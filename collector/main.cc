@@ -59,11 +59,17 @@ crypto::HpkeKey read_key(const std::string& path) {
 }
 
 int run(const Options& options) {
-  if (!options.new_key.empty()) return make_key(options);
+  if (!options.new_key.empty()) {
+    if (!options.keys.empty() || !options.out.empty()) {
+      throw Error(ErrorCode::invalid_argument, "--new-key makes a key and ends: give it alone");
+    }
+    return make_key(options);
+  }
   if (options.keys.empty() || options.out.empty()) {
     throw Error(ErrorCode::invalid_argument, "give --key FILE and --out FILE, or --new-key FILE");
   }
   std::vector<crypto::HpkeKey> keys;
+  keys.reserve(options.keys.size());
   for (const std::string& path : options.keys) keys.push_back(read_key(path));
   collector::Collector collector(std::move(keys), options.out, base::system_environment());
   relay::ServerOptions listen = relay::parse_listen(options.listen);

@@ -24,6 +24,9 @@ class PrivacyPolicy {
   static PrivacyPolicy parse(std::string_view text);
   static PrivacyPolicy from_json(const nlohmann::json& policy);
 
+  // Provides for nothing: enough to take permissions back.
+  static PrivacyPolicy none();
+
   std::int64_t version() const;     // the app's own count
   const std::string& hash() const;  // SHA-256 of its canonical JSON, in hex
 

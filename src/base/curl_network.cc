@@ -17,6 +17,9 @@ constexpr long kWholeRequestMs = 30 * 60 * 1000;
 constexpr long kStallSeconds =
     300;  // a slow link may long be busy with what lies in the system's buffer
 constexpr long kStallBytes = 1;
+// What is small is through any link's buffers soon: who does not answer it then will not.
+constexpr std::size_t kSmallBody = 32 * 1024;
+constexpr long kSmallStallSeconds = 60;
 
 std::size_t on_body(char* data, std::size_t size, std::size_t count, void* user) {
   auto& body = *static_cast<Bytes*>(user);
@@ -97,7 +100,8 @@ class CurlNetwork : public Network {
     curl_easy_setopt(handle, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(handle, CURLOPT_XFERINFODATA, const_cast<HttpRequest*>(&request));
-    curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, kStallSeconds);
+    bool small = request.method == "POST" && request.body.size() <= kSmallBody;
+    curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, small ? kSmallStallSeconds : kStallSeconds);
     curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(handle, CURLOPT_WRITEDATA, &response.body);
     if (request.method != "GET") {

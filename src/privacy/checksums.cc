@@ -122,12 +122,18 @@ bool codice_fiscale(std::string_view n) {  // Italy
                                                20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23};
   static constexpr std::string_view kShape = "AAAAAA00A00A000A";
   int sum = 0;
+  constexpr std::string_view kForDigits = "LMNPQRSTUV";  // where two people would have the same
+  int digits = 0;
   for (std::size_t i = 0; i < 15; ++i) {
     if (kShape[i] == 'A' && !is_letter(n[i])) return false;
+    if (kShape[i] == '0' && !is_digit(n[i]) && kForDigits.find(n[i]) == kForDigits.npos) {
+      return false;
+    }
+    digits += is_digit(n[i]);
     int value = is_digit(n[i]) ? digit(n[i]) : n[i] - 'A';
     sum += i % 2 == 0 ? kOdd[static_cast<std::size_t>(value)] : value;
   }
-  return n[15] == 'A' + sum % 26;
+  return digits >= 2 && n[15] == 'A' + sum % 26;
 }
 
 struct Check {

@@ -19,15 +19,9 @@ std::string time_text(std::int64_t ms) {
   return out;
 }
 
-const char* event_state(Grant::State state) {
-  switch (state) {
-    case Grant::State::in_force: return "consent_given";
-    case Grant::State::denied: return "consent_refused";
-    case Grant::State::expired: return "consent_expired";
-    case Grant::State::revoked: return "consent_withdrawn";
-    case Grant::State::void_: return "consent_invalidated";
-  }
-  return "";
+const char* event_state(Grant::State ended) {
+  if (ended == Grant::State::expired) return "consent_expired";
+  return ended == Grant::State::revoked ? "consent_withdrawn" : "consent_invalidated";
 }
 
 }  // namespace
@@ -54,6 +48,16 @@ Json consent_record(const HeldGrant& held, const Policy& policy) try {
                 {"party_url", to.value("url", "")},
                 {"party_contact", held.document.value("contact", "")},
                 {"party_role", "pii_controller"}};
+  bool denied = grant.state == Grant::State::denied;
+  Json events = {{{"event_time", time_text(grant.given_ms)},
+                  {"entity_id", grant.device},
+                  {"event_type", "explicit"},
+                  {"event_state", denied ? "consent_refused" : "consent_given"}}};
+  if (!denied) events[0]["validity_duration"] = {{"until", time_text(grant.until_ms)}};
+  if (!denied && grant.state != Grant::State::in_force) {
+    events.push_back({{"event_type", "explicit"}, {"event_state", event_state(grant.state)}});
+    if (held.ended_ms != 0) events.back()["event_time"] = time_text(held.ended_ms);
+  }
   return {
       {"schema_version", "ISO/IEC TS 27560:2023"},
       {"record_id", grant.id},
@@ -71,12 +75,7 @@ Json consent_record(const HeldGrant& held, const Policy& policy) try {
            {"withdrawal_method",
             "revoke() in the app, or 'holdfast consent revoke " + grant.data_type + "'"}}}}}},
       {"party_identification", {party}},
-      {"event",
-       {{{"event_time", time_text(grant.given_ms)},
-         {"validity_duration", {{"until", time_text(grant.until_ms)}}},
-         {"entity_id", grant.device},
-         {"event_type", "explicit"},
-         {"event_state", event_state(grant.state)}}}},
+      {"event", events},
       {"current_policy", policy.hash}};
 } catch (const Json::exception&) {  // by another version, or by a device that means harm
   throw Error(ErrorCode::malformed, "this decision is not in a form that is known here");

@@ -183,7 +183,8 @@ FieldRules FieldRules::parse(const Json& fields, const std::string& where) {
   FieldRules out;
   for (const auto& [pointer, rule] : fields.items()) {
     // The member's name is a pointer itself: it is quoted, so that the place is plain.
-    std::string at = where + "[\"" + pointer + "\"]";
+    std::string at = where;
+    at.append("[\"").append(pointer).append("\"]");
     out.rules_.emplace(parse_pattern(pointer, at), FieldRule::parse(rule, at));
   }
   return out;

@@ -229,7 +229,8 @@ class History {
 
 TEST(GateProperty, NothingLeavesThatIsNotPermittedAtThatMoment) {
   int sent = 0;
-  for (std::uint64_t seed = 1; seed <= 150 / store::test_stride() + 1; ++seed) {
+  std::uint64_t seeds = std::max<std::uint64_t>(150 / store::test_stride(), 20);
+  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     History run(seed);
     for (int i = 0; i < 40; ++i) run.step();
     sent += run.sent();

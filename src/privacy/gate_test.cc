@@ -390,9 +390,13 @@ TEST(Gate, ExportsADecisionInTheStandardsWords) {
   EXPECT_EQ(record["event"][0]["event_state"], "consent_given");
   EXPECT_EQ(record["pii_processing"]["purposes"][0]["lawful_basis"], "consent");
   EXPECT_EQ(record["party_identification"][0]["party_name"], "Example Models");
+  world.clock->advance_ms(3'600'000);
   app.sync.revoke("model_usage_stats");
   record = app.sync.export_grant(app.sync.grants()[0].id);
-  EXPECT_EQ(record["event"][0]["event_state"], "consent_withdrawn");
+  EXPECT_EQ(record["event"][0]["event_state"], "consent_given");
+  EXPECT_EQ(record["event"][0]["event_time"], "2023-11-14T22:13:20Z");
+  EXPECT_EQ(record["event"][1]["event_state"], "consent_withdrawn");
+  EXPECT_EQ(record["event"][1]["event_time"], "2023-11-14T23:13:20Z");
   EXPECT_THROW(app.sync.export_grant("none"), Error);
 }
 

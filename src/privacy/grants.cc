@@ -139,6 +139,13 @@ std::vector<HeldGrant> Grants::all() {
       if (revokes(document, use_of(held.document))) of_this.push_back(id);
     }
     held.grant.state = state_of(held.document, held.grant, of_this, now);
+    if (held.grant.state == Grant::State::expired) held.ended_ms = held.grant.until_ms;
+    if (held.grant.state != Grant::State::revoked) continue;
+    for (const auto& [document, id] : revocations) {
+      std::int64_t time = number_of(document, "time_ms");
+      bool counts = revokes(document, use_of(held.document)) && time >= held.grant.given_ms;
+      if (counts && (held.ended_ms == 0 || time < held.ended_ms)) held.ended_ms = time;
+    }
   }
   std::stable_sort(out.begin(), out.end(), [](const HeldGrant& a, const HeldGrant& b) {
     return a.grant.given_ms > b.grant.given_ms;

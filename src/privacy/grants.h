@@ -17,7 +17,8 @@ constexpr const char* kNoBudget = "no_budget";
 
 struct HeldGrant {
   Grant grant;
-  Json document;  // as it is stored
+  Json document;              // as it is stored
+  std::int64_t ended_ms = 0;  // when it was taken back or expired; 0: it was not, or nobody knows
 };
 
 // Everything in the caller's transaction.

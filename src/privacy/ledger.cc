@@ -91,6 +91,7 @@ using store::Statement;
 
 std::vector<std::string> texts_of(const std::vector<Hash32>& hashes) {
   std::vector<std::string> out;
+  out.reserve(hashes.size());
   for (const Hash32& hash : hashes) out.push_back(base::to_hex(hash));
   return out;
 }

@@ -273,6 +273,8 @@ bool within(const Json& now, const Json& granted) {
 
 namespace holdfast {
 
+PrivacyPolicy PrivacyPolicy::none() { return PrivacyPolicy(std::make_shared<privacy::Policy>()); }
+
 PrivacyPolicy PrivacyPolicy::parse(std::string_view text) { return from_json(parse_json(text)); }
 
 PrivacyPolicy PrivacyPolicy::from_json(const nlohmann::json& given) {

@@ -80,8 +80,10 @@ Gate::Verdict Gate::tx_check(const Use& use, const std::optional<HeldGrant>& hel
     case Grant::State::revoked:
       return {"revoked", "the user has taken back the permission to send " + what};
     case Grant::State::void_:
-      return {"policy_changed", "the privacy policy lets out more now than was permitted of " +
-                                    what + ": ask the user again"};
+      return {"policy_changed",
+              "the privacy policy lets out more now, or elsewhere or in other "
+              "words, than was permitted of " +
+                  what + ": ask the user again"};
   }
   return {"no_permission", "there is no permission"};
 }
@@ -253,7 +255,8 @@ SendResult Gate::prepare(const Use& use, const Json& data, std::int64_t* num,
   NoiseBook noise(engine_, use);
   AnonymizedDocument made = anonymize_for(use, data, noise);
   if (holds_nothing(made.document)) {
-    return refusal("nothing_left", "the privacy policy drops every field of this data");
+    return refusal("nothing_left",
+                   "nothing is left of this data: the privacy policy names none of its fields");
   }
   std::string payload = text_of(made.document);
 
