@@ -1,19 +1,16 @@
 // holdfast-collect, or holdfast-relay collect: a reference destination for what apps send.
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <csignal>
 #include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "collector/collector.h"
 #include "holdfast/error.h"
-#include "relay/server.h"
+#include "relay/serving.h"
 
 namespace {
 
@@ -74,25 +71,7 @@ int run(const Options& options) {
   collector::Collector collector(std::move(keys), options.out, base::system_environment());
   relay::ServerOptions listen = relay::parse_listen(options.listen);
   relay::Server server(listen);
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
-  std::thread waiter([&] {
-    int signal = 0;
-    sigwait(&signals, &signal);
-    server.stop();
-  });
-  std::printf("listening on %s:%d\n", listen.address.c_str(), server.port());
-  std::fflush(stdout);
-  try {
-    server.run(collector);
-  } catch (...) {
-    ::kill(::getpid(), SIGTERM);
-    waiter.join();
-    throw;
-  }
-  waiter.join();
+  relay::serve_until_signal(server, listen, collector);
   return 0;
 }
 
@@ -122,13 +101,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // for every thread: the waiter takes them
-  std::signal(SIGPIPE, SIG_IGN);
-  umask(077);
+  relay::prepare_process();
   try {
     return run(options);
   } catch (const Error& error) {

@@ -2,17 +2,14 @@
 
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <csignal>
 #include <cstdio>
 #include <filesystem>
-#include <thread>
 
 #include "holdfast/error.h"
-#include "relay/server.h"
+#include "relay/serving.h"
 #include "relay/sqlite/sqlite_storage.h"
 
 namespace {
@@ -68,27 +65,8 @@ int run(const Options& options) {
     spdlog::info("every log has begun anew: devices bring back what this backup lacks");
   }
 
-  // One thread waits for the signals that end the program, so that no handler has to.
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
-  std::thread waiter([&] {
-    int signal = 0;
-    sigwait(&signals, &signal);
-    server.stop();
-  });
-  std::printf("listening on %s:%s\n", server_options.address.c_str(), port.c_str());
-  std::fflush(stdout);
   spdlog::info("data in {}", options.data);
-  try {
-    server.run(service);
-  } catch (...) {
-    ::kill(::getpid(), SIGTERM);  // the waiter takes it, and ends
-    waiter.join();
-    throw;
-  }
-  waiter.join();
+  relay::serve_until_signal(server, server_options, service);
   spdlog::info("stopped");
   return 0;
 }
@@ -137,13 +115,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // for every thread: the waiter takes them
-  std::signal(SIGPIPE, SIG_IGN);
-  umask(077);
+  relay::prepare_process();
   try {
     return run(options);
   } catch (const Error& error) {

@@ -1,0 +1,50 @@
+#include "relay/serving.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <thread>
+
+namespace holdfast::relay {
+namespace {
+
+sigset_t ending_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  return signals;
+}
+
+}  // namespace
+
+void prepare_process() {
+  sigset_t signals = ending_signals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // for every thread: the waiter takes them
+  std::signal(SIGPIPE, SIG_IGN);
+  umask(077);
+}
+
+void serve_until_signal(Server& server, const ServerOptions& options, Handler& handler) {
+  // One thread waits for the signals, so that no handler has to.
+  std::thread waiter([&server] {
+    sigset_t signals = ending_signals();
+    int signal = 0;
+    sigwait(&signals, &signal);
+    server.stop();
+  });
+  std::printf("listening on %s:%d\n", options.address.c_str(), server.port());
+  std::fflush(stdout);
+  try {
+    server.run(handler);
+  } catch (...) {
+    ::kill(::getpid(), SIGTERM);  // the waiter takes it, and ends
+    waiter.join();
+    throw;
+  }
+  waiter.join();
+}
+
+}  // namespace holdfast::relay
