@@ -88,7 +88,6 @@ class Gate {
   std::variant<Attempt, Sent> release(std::int64_t num, bool due_only, Verdict* why);
   Sent finish(const Waiting& row, const base::HttpResponse& response, Verdict* why);
 
-  EncryptedLocalStore& store_;
   store::Engine& engine_;
   const PrivacyPolicy policy_;
   const Policy& rules_;

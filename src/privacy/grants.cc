@@ -19,7 +19,6 @@ namespace {
 using store::Statement;
 
 constexpr const char* kClock = "privacy_clock";
-constexpr std::int64_t kDayMs = 24 * 3'600'000;
 constexpr std::int64_t kLongest = 366 * kDayMs;          // that a permission can last
 constexpr std::int64_t kLatest = std::int64_t{1} << 50;  // far beyond any clock
 constexpr std::int64_t kAhead = 2 * kDayMs;  // of this device's clock, that another's may be

@@ -10,6 +10,7 @@
 
 namespace holdfast::privacy {
 
+constexpr std::int64_t kDayMs = 24 * 3'600'000;
 constexpr const char* kGrantCollection = "_grant";
 constexpr const char* kRevocationCollection = "_revocation";
 constexpr const char* kPrivacyCollection = "_privacy";

@@ -12,13 +12,10 @@ namespace {
 using store::Engine;
 using store::Statement;
 
-constexpr std::int64_t kDayMs = 24 * 3'600'000;
-
 }  // namespace
 
 Gate::Gate(EncryptedLocalStore& store, PrivacyPolicy policy, PermissionPrompt prompt)
-    : store_(store),
-      engine_(store.engine()),
+    : engine_(store.engine()),
       policy_(std::move(policy)),
       rules_(policy_.rules()),
       prompt_(std::move(prompt)),

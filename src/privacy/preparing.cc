@@ -23,7 +23,6 @@ namespace {
 using store::Engine;
 using store::Statement;
 
-constexpr std::int64_t kDayMs = 24 * 3'600'000;
 constexpr std::int64_t kMaxWaiting = 10'000;
 constexpr const char* kRoot = "pseudonym_root";
 

@@ -14,7 +14,6 @@ namespace {
 using store::Engine;
 using store::Statement;
 
-constexpr std::int64_t kDayMs = 24 * 3'600'000;
 constexpr std::int64_t kFirstPauseMs = 60'000;
 constexpr std::int64_t kLongestPauseMs = 6 * 3'600'000;
 
