@@ -39,7 +39,7 @@ struct PermissionOptions {
   std::string destination;  // needed only where the policy has several for the type and purpose
   int lifetime_days = 30;   // 1 to 366
   nlohmann::json sample;    // data of that type, for the preview
-  bool renew = false;       // ask even where there is a permission, to make it last longer
+  bool renew = false;       // ask even where there is a permission, for a longer one; a no ends it
 };
 
 struct Grant {
