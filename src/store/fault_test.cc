@@ -16,14 +16,9 @@
 #include "holdfast/backup.h"
 #include "src/store/test_store.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef HOLDFAST_SANITIZED
 #define HOLDFAST_OWN_ALLOCATOR 0  // the sanitizer brings its own
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HOLDFAST_OWN_ALLOCATOR 0
-#endif
-#endif
-#ifndef HOLDFAST_OWN_ALLOCATOR
+#else
 #define HOLDFAST_OWN_ALLOCATOR 1
 #endif
 

@@ -12,7 +12,7 @@
 namespace holdfast::store {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef HOLDFAST_SANITIZED
 constexpr bool kShadowed = true;  // the sanitizer keeps freed memory, and terabytes of its own
 #else
 constexpr bool kShadowed = false;
