@@ -74,14 +74,15 @@ class ConflictResolver {
   // functions decide. Each sync does it, too. Returns how many it wrote. Such a write ranks below
   // any write of a user, concurrent ones included.
   std::size_t settle();
-  // The function for Strategy::custom in a collection, on this device, while the store is open.
+  // The function for Strategy::custom in a collection, on this device, while the store is open. An
+  // empty one takes it away.
   void set_custom(const std::string& collection, CustomStrategy function);
 
   // Calls `observer` with conflicts that have become pending, after the commit that brought them,
   // on the thread that committed. It may use the store.
   using Observer = std::function<void(const std::vector<Conflict>&)>;
   int subscribe(Observer observer);
-  void unsubscribe(int subscription);
+  void unsubscribe(int subscription);  // waits for calls of it on other threads
 
   // Takes effect here at once and on the other devices when they sync. Throws
   // Error(invalid_argument).

@@ -228,4 +228,20 @@ class EncryptedLocalStore {
   std::unique_ptr<store::Engine> engine_;
 };
 
+// What transaction() does, between two moments: for where a function does not fit. Of one thread;
+// others wait with their calls meanwhile. Nested ones join the outermost, and end before it. The
+// store must outlive it.
+class Transaction {
+ public:
+  explicit Transaction(EncryptedLocalStore& store);
+  ~Transaction();  // rolls back what was not committed
+  Transaction(const Transaction&) = delete;
+  Transaction& operator=(const Transaction&) = delete;
+  void commit();  // once
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
 }  // namespace holdfast

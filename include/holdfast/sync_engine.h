@@ -43,8 +43,8 @@ struct SyncEvent {
 // others send, tries again when the network is back. It starts no thread: call run() on one of the
 // app's, or step() from the app's own loop. All other methods may be called from any thread.
 // Observers are called on the thread that caused the event, without a lock held; they must not
-// call run() or step(), nor destroy the engine. The store must outlive it, and no thread may write
-// to the store, or be in another call of it, while the engine is destroyed.
+// call run() or step(), nor destroy the engine. The store must outlive it. Destroying it waits for
+// what it does on the threads of writers.
 class SyncEngine {
  public:
   using Observer = std::function<void(const SyncEvent&)>;
@@ -68,7 +68,7 @@ class SyncEngine {
   void stop();
 
   int subscribe(Observer observer);
-  void unsubscribe(int subscription);
+  void unsubscribe(int subscription);  // waits for calls of it on other threads
   IncrementalSync& sync() { return sync_; }
 
  private:
@@ -95,8 +95,7 @@ class SyncEngine {
   std::optional<std::int64_t> retry_at_;
   int failures_ = 0;  // since it last worked
   SyncConditions conditions_;
-  std::map<int, Observer> observers_;
-  int next_ = 1;
+  Observers<const SyncEvent&> observers_;
   std::function<void()> on_due_;
   int edits_ = 0;  // subscriptions
   int states_ = 0;

@@ -1,10 +1,10 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <mutex>
 
 #include "holdfast/encrypted_local_store.h"
+#include "holdfast/observers.h"
 
 namespace holdfast {
 
@@ -45,15 +45,14 @@ class SyncStateManager {
   void count_resolved();                           // the user resolved a conflict
 
   int subscribe(Observer observer);
-  void unsubscribe(int subscription);
+  void unsubscribe(int subscription);  // waits for calls of it on other threads
 
  private:
   void keep(const SyncMetadata& metadata);
   EncryptedLocalStore* store_;
   mutable std::mutex mutex_;
   SyncMetadata metadata_;
-  std::map<int, Observer> observers_;
-  int next_ = 1;
+  Observers<const SyncMetadata&> observers_;
 };
 
 }  // namespace holdfast

@@ -35,10 +35,12 @@ void ConflictResolver::set_custom(const std::string& collection, CustomStrategy 
 }
 
 int ConflictResolver::subscribe(Observer observer) {
-  return store_->engine().subscribe(std::move(observer));
+  return store_->engine().conflict_observers().add(std::move(observer));
 }
 
-void ConflictResolver::unsubscribe(int subscription) { store_->engine().unsubscribe(subscription); }
+void ConflictResolver::unsubscribe(int subscription) {
+  store_->engine().conflict_observers().remove(subscription);
+}
 
 void ConflictResolver::set_policy(const Policy& policy) {
   auto fail = [](const char* why) { throw Error(ErrorCode::invalid_argument, why); };

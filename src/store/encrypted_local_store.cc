@@ -68,6 +68,14 @@ void EncryptedLocalStore::transaction(const std::function<void()>& work) {
   transaction.commit();
 }
 
+struct Transaction::Impl : store::Engine::Transaction {
+  using store::Engine::Transaction::Transaction;
+};
+Transaction::Transaction(EncryptedLocalStore& store)
+    : impl_(std::make_unique<Impl>(store.engine())) {}
+Transaction::~Transaction() = default;
+void Transaction::commit() { impl_->commit(); }
+
 void EncryptedLocalStore::verify(const Progress& progress) const { engine_->verify(progress); }
 
 std::vector<nlohmann::json> EncryptedLocalStore::query(

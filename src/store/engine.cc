@@ -124,10 +124,7 @@ void Engine::Transaction::commit() {
   engine_.transaction_thread_ = std::thread::id();
   std::set<std::string> changed = engine_.records_.take_changed();
   std::vector<Conflict> pending = engine_.records_.take_new_pending();
-  std::map<int, ConflictResolver::Observer> observers;
-  if (!pending.empty()) observers = engine_.observers_;
-  std::map<int, std::function<void()>> edit_observers;
-  if (std::exchange(engine_.wrote_, false)) edit_observers = engine_.edit_observers_;
+  bool wrote = std::exchange(engine_.wrote_, false);
   try {
     engine_.database_.anchor();
   } catch (...) {
@@ -136,18 +133,8 @@ void Engine::Transaction::commit() {
   }
   lock_.unlock();
   if (!changed.empty() && !engine_.live_.empty()) engine_.live_.notify(changed);
-  for (const auto& [subscription, observer] : observers) {
-    try {
-      observer(pending);
-    } catch (...) {  // the transaction stands; whom it is told to does not change that
-    }
-  }
-  for (const auto& [subscription, observer] : edit_observers) {
-    try {
-      observer();
-    } catch (...) {  // likewise
-    }
-  }
+  if (!pending.empty()) engine_.conflict_observers_.tell(pending);
+  if (wrote) engine_.edit_observers_.tell();
 }
 
 Engine::Transaction::~Transaction() {

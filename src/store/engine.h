@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "holdfast/conflict_resolver.h"
+#include "holdfast/observers.h"
 #include "src/base/hash.h"
 #include "src/crypto/keys.h"
 #include "src/model/clock.h"
@@ -150,11 +151,9 @@ class Engine {
                const std::optional<model::Json>& value);
   std::size_t settle();
   void set_custom(const std::string& collection, CustomStrategy function);
-  // Called after each commit in which this device wrote; on the writer's thread, without the lock.
-  int subscribe_edits(std::function<void()> observer);
-  void unsubscribe_edits(int subscription);
-  int subscribe(ConflictResolver::Observer observer);
-  void unsubscribe(int subscription);
+  // Told after each commit in which this device wrote; on the writer's thread, without the lock.
+  Observers<>& edit_observers() { return edit_observers_; }
+  Observers<const std::vector<Conflict>&>& conflict_observers() { return conflict_observers_; }
   // Change sets of a batch that is void: they count as seen, and do nothing.
   void skip(const model::DeviceId& device, std::uint64_t first, std::uint64_t last);
   // Of this device nothing counts behind its change set `last`, and nobody waits for more. In the
@@ -231,10 +230,9 @@ class Engine {
   model::VersionVector seen_;
   std::set<model::DeviceId> seen_changed_;  // whose entries are still to be written
   std::map<std::string, CustomStrategy> custom_;
-  std::map<int, ConflictResolver::Observer> observers_;
-  std::map<int, std::function<void()>> edit_observers_;
+  Observers<const std::vector<Conflict>&> conflict_observers_;
+  Observers<> edit_observers_;
   bool wrote_ = false;  // a change set of this device, in the open transaction
-  int next_observer_ = 1;
   int depth_ = 0;
   std::atomic<std::thread::id> transaction_thread_;  // that holds the open transaction
   LiveQueries live_;

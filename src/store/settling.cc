@@ -269,29 +269,11 @@ std::size_t Engine::settle() {
 
 void Engine::set_custom(const std::string& collection, CustomStrategy function) {
   std::lock_guard lock(mutex_);
-  custom_[collection] = std::move(function);
-}
-
-int Engine::subscribe_edits(std::function<void()> observer) {
-  std::lock_guard lock(mutex_);
-  edit_observers_[next_observer_] = std::move(observer);
-  return next_observer_++;
-}
-
-void Engine::unsubscribe_edits(int subscription) {
-  std::lock_guard lock(mutex_);
-  edit_observers_.erase(subscription);
-}
-
-int Engine::subscribe(ConflictResolver::Observer observer) {
-  std::lock_guard lock(mutex_);
-  observers_[next_observer_] = std::move(observer);
-  return next_observer_++;
-}
-
-void Engine::unsubscribe(int subscription) {
-  std::lock_guard lock(mutex_);
-  observers_.erase(subscription);
+  if (function) {
+    custom_[collection] = std::move(function);
+  } else {
+    custom_.erase(collection);
+  }
 }
 
 }  // namespace holdfast::store

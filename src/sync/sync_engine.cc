@@ -20,50 +20,37 @@ constexpr int kCollecting = 10;             // how much longer edits are collect
 
 SyncEngine::SyncEngine(EncryptedLocalStore& store, const SyncEngineOptions& options)
     : store_(&store), options_(options), sync_(store) {
-  edits_ = store.engine().subscribe_edits([this] { edited(); });
+  edits_ = store.engine().edit_observers().add([this] { edited(); });
   states_ = sync_.states().subscribe([this](const SyncMetadata& state) {
     SyncEvent event;
     event.state = state;
     tell(event);
   });
-  conflicts_ = store.engine().subscribe([this](const std::vector<Conflict>& pending) {
-    SyncEvent event;
-    event.kind = SyncEvent::Kind::conflicts;
-    event.conflicts = pending;
-    tell(event);
-  });
+  conflicts_ =
+      store.engine().conflict_observers().add([this](const std::vector<Conflict>& pending) {
+        SyncEvent event;
+        event.kind = SyncEvent::Kind::conflicts;
+        event.conflicts = pending;
+        tell(event);
+      });
 }
 
 SyncEngine::~SyncEngine() {
-  store_->engine().unsubscribe_edits(edits_);
-  store_->engine().unsubscribe(conflicts_);
+  store_->engine().edit_observers().remove(edits_);
+  store_->engine().conflict_observers().remove(conflicts_);
   sync_.states().unsubscribe(states_);
 }
 
-int SyncEngine::subscribe(Observer observer) {
-  std::lock_guard lock(mutex_);
-  observers_[next_] = std::move(observer);
-  return next_++;
-}
+int SyncEngine::subscribe(Observer observer) { return observers_.add(std::move(observer)); }
 
-void SyncEngine::unsubscribe(int subscription) {
-  std::lock_guard lock(mutex_);
-  observers_.erase(subscription);
-}
+void SyncEngine::unsubscribe(int subscription) { observers_.remove(subscription); }
 
 void SyncEngine::on_due(std::function<void()> callback) {
   std::lock_guard lock(mutex_);
   on_due_ = std::move(callback);
 }
 
-void SyncEngine::tell(const SyncEvent& event) {
-  std::map<int, Observer> observers;
-  {
-    std::lock_guard lock(mutex_);
-    observers = observers_;
-  }
-  for (const auto& [subscription, observer] : observers) observer(event);
-}
+void SyncEngine::tell(const SyncEvent& event) { observers_.tell(event); }
 
 // What is being waited for is no longer the next thing.
 void SyncEngine::wake() {

@@ -112,24 +112,15 @@ void SyncStateManager::keep(const SyncMetadata& metadata) {
     store_->engine().database().set_meta("sync", base::view(text));
     transaction.commit();
   }
-  std::map<int, Observer> observers;
   {
     std::lock_guard lock(mutex_);
     metadata_ = metadata;
-    observers = observers_;
   }
-  for (const auto& [subscription, observer] : observers) observer(metadata);
+  observers_.tell(metadata);
 }
 
-int SyncStateManager::subscribe(Observer observer) {
-  std::lock_guard lock(mutex_);
-  observers_[next_] = std::move(observer);
-  return next_++;
-}
+int SyncStateManager::subscribe(Observer observer) { return observers_.add(std::move(observer)); }
 
-void SyncStateManager::unsubscribe(int subscription) {
-  std::lock_guard lock(mutex_);
-  observers_.erase(subscription);
-}
+void SyncStateManager::unsubscribe(int subscription) { observers_.remove(subscription); }
 
 }  // namespace holdfast
