@@ -25,6 +25,7 @@ ALLOWED = {
     "relay": {"src/base", "src/wire"},
     "collector": {"relay", "src/base", "src/crypto", "src/wire"},
     "cli": set(),
+    "bindings/c": set(),
 }
 PUBLIC = {
     "src/base": {"error.h"},
@@ -76,9 +77,9 @@ def problems_of(path, text):
 
 
 def sources():
-    for layer in ("include", "src", "relay", "collector", "cli"):
+    for layer in ("include", "src", "relay", "collector", "cli", "bindings/c"):
         for path in sorted((ROOT / layer).rglob("*")):
-            if path.suffix in (".h", ".cc"):
+            if path.suffix in (".h", ".cc", ".c"):
                 yield path.relative_to(ROOT).as_posix(), path.read_text()
 
 
@@ -97,6 +98,7 @@ def self_check():
     assert list(problems_of("src/wire/x.h", '#include "src/model/types.h"\n'))
     assert list(problems_of("relay/x.cc", '#include "src/crypto/aead.h"\n'))
     assert list(problems_of("cli/x.cc", '#include "src/base/bytes.h"\n'))
+    assert list(problems_of("bindings/c/x.cc", '#include "src/base/bytes.h"\n'))
     assert list(problems_of("src/model/x.h", '#include "holdfast/vault.h"\n'))
     assert list(problems_of("src/model/x.h", "\n" * (MAX_LINES + 1)))
     assert list(problems_of("src/privacy/x.cc", "environment.network->perform(request);\n"))

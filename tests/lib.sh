@@ -3,8 +3,10 @@ set -uo pipefail
 
 work=$(mktemp -d)
 relay_pid=
+collector_pid=
 cleanup() {
   [[ -n $relay_pid ]] && stop_relay KILL
+  [[ -n $collector_pid ]] && stop_collector KILL
   rm -rf "$work"
 }
 trap cleanup EXIT
@@ -52,4 +54,25 @@ start_relay() {
 stop_relay() {
   { kill "-${1:-TERM}" "$relay_pid" && wait "$relay_pid"; } 2>/dev/null
   relay_pid=
+}
+
+# start_collector [PORT]: on loopback, writing to ./received.ndjson under ./collector.key, which is made if need
+# be; sets collector_port and collector_key, its public key.
+start_collector() {
+  if [[ ! -e collector.key ]]; then
+    collector_key=$("$BIN/holdfast-relay" collect --new-key collector.key | jq -r .public_key)
+  fi
+  "$BIN/holdfast-relay" collect --key collector.key --out received.ndjson --listen "127.0.0.1:${1:-0}" \
+    >collect.out 2>collect.err &
+  collector_pid=$!
+  for _ in $(seq 200); do
+    grep -q listening collect.out && break
+    kill -0 "$collector_pid" 2>/dev/null || { cat collect.err >&2; exit 1; }
+    read -rt 0.05 <> <(:) || true
+  done
+  collector_port=$(sed 's/.*://' collect.out)
+}
+stop_collector() {
+  { kill "-${1:-TERM}" "$collector_pid" && wait "$collector_pid"; } 2>/dev/null
+  collector_pid=
 }

@@ -6,28 +6,12 @@ source "$(dirname "$0")/lib.sh"
 new_key key-a
 a() { holdfast "$@" --db a.hf --key-file key-a; }
 
-collector_pid=
-start_collector() {  # PORT
-  "$BIN/holdfast-relay" collect --key collector.key --out received.ndjson --listen "127.0.0.1:$1" >collect.out 2>collect.err &
-  collector_pid=$!
-  for _ in $(seq 200); do
-    grep -q listening collect.out && break
-    kill -0 "$collector_pid" 2>/dev/null || { cat collect.err >&2; exit 1; }
-    read -rt 0.05 <> <(:) || true
-  done
-  port=$(sed 's/.*://' collect.out)
-}
-stop_collector() {
-  { kill "-${1:-TERM}" "$collector_pid" && wait "$collector_pid"; } 2>/dev/null
-  collector_pid=
-}
-trap 'stop_collector KILL; cleanup' EXIT
-
 expect 0 "$BIN/holdfast-relay" collect --new-key collector.key
 public_key=$(jq -r .public_key out)
 expect 1 "$BIN/holdfast-relay" collect --new-key collector.key
 expect 2 "$BIN/holdfast-relay" collect --out received.ndjson
-start_collector 0
+start_collector
+port=$collector_port
 
 cat >policy.json <<EOF
 {"holdfast_policy": 1, "version": 1,
