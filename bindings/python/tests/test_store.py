@@ -1,0 +1,256 @@
+import gc
+import pathlib
+import threading
+import typing
+
+import pytest
+from conftest import KEY
+from cryptography.fernet import Fernet as PlainFernet
+
+import holdfast
+from holdfast import EncryptedLocalStore, Fernet, Migration, Passphrase, UserKey
+
+
+def test_records(store: EncryptedLocalStore) -> None:
+    store.store("a", {"n": 1, "text": "ü\0\n", "deep": {"x": [None, True, 1.5]}})
+    assert store.retrieve("a") == {"n": 1, "text": "ü\0\n", "deep": {"x": [None, True, 1.5]}}
+    assert store.patch("a", {"n": None, "m": 2}) and not store.patch("none", {})
+    assert store.update("a", lambda document: document.update(m=3))
+    assert store.update("a", lambda document: {**document, "k": 4})
+    found = store.retrieve_versioned("a")
+    assert found is not None and found.document["m"] == 3 and found.document["k"] == 4
+    assert found.updated_ms >= found.created_ms > 1_600_000_000_000
+    store.patch("a", {"m": 9})
+    store.store("a", {**found.document, "k": 5}, version=found.version)
+    assert store.retrieve("a") == {**found.document, "k": 5, "m": 9}
+    store.store("b", {}, collection="notes", priority=3)
+    assert store.collections() == ["notes", "records"]
+    assert store.list("notes") == ["b"] and dict(store.items()).keys() == {"a"}
+    assert store.remove("a") and not store.remove("a")
+
+
+def test_what_cannot_be_stored(store: EncryptedLocalStore) -> None:
+    with pytest.raises(holdfast.InvalidArgumentError):
+        store.store("a", {"x": float("nan")})
+    with pytest.raises(holdfast.InvalidArgumentError):
+        store.store("a", {"x": object()})
+    with pytest.raises(holdfast.InvalidArgumentError):
+        store.store("a", {"x": "\ud800"})
+    with pytest.raises(holdfast.InvalidArgumentError):
+        store.store("a\0b", {})
+    with pytest.raises(holdfast.InvalidArgumentError):
+        store.store("", {})
+    with pytest.raises(holdfast.TooLargeError):
+        store.store("a", {"x": "y" * 600_000})
+    with pytest.raises(holdfast.InvalidArgumentError):
+        store.store("a", typing.cast(typing.Any, [1]))
+    assert store.list() == []
+
+
+def test_errors_keep_their_class_and_message(tmp_path: pathlib.Path) -> None:
+    with EncryptedLocalStore(tmp_path / "a.hf", KEY):
+        pass
+    with pytest.raises(holdfast.WrongKeyError) as caught:
+        EncryptedLocalStore(tmp_path / "a.hf", bytes(32))
+    assert caught.value.code == "wrong_key" and str(caught.value)
+    with pytest.raises(holdfast.NotFoundError):
+        EncryptedLocalStore(tmp_path / "none.hf", KEY, mode="existing")
+    with pytest.raises(holdfast.InvalidArgumentError, match="Passphrase"):
+        EncryptedLocalStore(tmp_path / "b.hf", "a passphrase")
+    with pytest.raises(holdfast.InvalidArgumentError):
+        EncryptedLocalStore(tmp_path / "b.hf", KEY, mode="sometimes")
+    assert not (tmp_path / "b.hf").exists()
+    assert all(kind.__doc__ for kind in holdfast.errors.BY_CODE.values())
+
+
+def test_what_a_callback_raises_is_raised(store: EncryptedLocalStore) -> None:
+    class Mine(Exception):
+        pass
+
+    def edit(document: dict[str, typing.Any]) -> None:
+        raise Mine
+
+    store.store("a", {"n": 1})
+    with pytest.raises(Mine):
+        store.update("a", edit)
+    with pytest.raises(Mine), store.transaction():
+        store.store("b", {})
+        raise Mine
+    with pytest.raises(Mine):
+        store.visit("SELECT id FROM records", [], lambda row: edit(row))
+    assert store.list() == ["a"] and store.retrieve("a") == {"n": 1}
+
+
+def test_transactions(store: EncryptedLocalStore) -> None:
+    with store.transaction():
+        store.store("a", {})
+        with store.transaction():
+            store.store("b", {})
+    assert store.list() == ["a", "b"]
+
+
+def test_queries(store: EncryptedLocalStore) -> None:
+    for n in range(5):
+        store.store(f"k{n}", {"n": n}, collection="notes")
+    rows = store.query("SELECT id FROM notes WHERE doc ->> '$.n' >= ? ORDER BY id", [3])
+    assert next(rows) == {"id": "k3"} and list(rows) == [{"id": "k4"}]
+    seen = []
+
+    def two(row: dict[str, typing.Any]) -> bool:
+        seen.append(row)
+        return len(seen) < 2
+
+    store.visit("SELECT id FROM notes ORDER BY id", [], two)
+    assert len(seen) == 2
+    assert store.create_index("notes", "$.n") and not store.create_index("notes", "$.n")
+    assert store.indexes() == [{"collection": "notes", "path": "$.n"}]
+    assert not store.explain("SELECT id FROM notes WHERE doc ->> '$.n' >= ?", [3])["scans"]
+    assert store.drop_index("notes", "$.n")
+    with pytest.raises(holdfast.InvalidArgumentError):
+        store.query("SELECT * FROM sqlite_schema")
+    with pytest.raises(holdfast.InvalidArgumentError):
+        store.query("SELECT 1", "no list")
+    changes: list[dict[str, typing.Any]] = []
+    with store.watch("SELECT id FROM notes", changes.append):
+        store.remove("k0", collection="notes")
+    store.remove("k1", collection="notes")
+    assert [change["rows"] for change in changes] == [5, 4]
+
+
+def test_fields_history_and_migrations(store: EncryptedLocalStore) -> None:
+    resolver = holdfast.ConflictResolver(store)
+    for path, kind in (("$.n", "counter"), ("$.s", "set"), ("$.l", "list"), ("$.t", "text")):
+        resolver.set_policy("records", path, type=kind)
+    assert len(resolver.policies()) == 4
+    store.store("a", {"n": 1, "s": [], "l": ["x"], "t": "held"})
+    assert store.add("a", "$.n", 2) and store.insert_member("a", "$.s", 1)
+    assert store.insert("a", "$.l", 1, "y") and store.move("a", "$.l", 1, 0) and store.erase("a", "$.l", 1)
+    assert store.edit_text("a", "$.t", 4, 0, " fast") and store.remove_member("a", "$.s", 1)
+    assert store.retrieve("a") == {"n": 3, "s": [], "l": ["y"], "t": "held fast"}
+    store.patch("a", {"v": 1})
+    store.patch("a", {"v": 2})
+    assert store.undo(store.history("a")[0]["change"])["records"] == 1
+    found = store.retrieve("a")
+    assert found is not None and found["v"] == 1
+
+    def first(within: EncryptedLocalStore) -> None:
+        within.store("migrated", {})
+
+    def fails(within: EncryptedLocalStore) -> None:
+        within.store("half", {})
+        raise RuntimeError("a bug")
+
+    assert store.migrate([Migration(1, "first", first)])["steps"] == ["first"]
+    with pytest.raises(RuntimeError):
+        store.migrate([Migration(1, "first", first), Migration(2, "fails", fails)])
+    assert store.retrieve("half") is None and store.retrieve("migrated") == {}
+
+
+def test_keys(tmp_path: pathlib.Path, store: EncryptedLocalStore) -> None:
+    secrets: dict[bytes, bytes] = {}
+
+    def lookup(slot: bytes) -> bytes | None:
+        return secrets.setdefault(slot, slot + slot)
+
+    number = store.add_key(UserKey.callback(lookup))
+    assert [slot["kind"] for slot in store.key_slots()] == ["raw", "callback"]
+    code = holdfast.generate_recovery_code()
+    store.add_key(UserKey.recovery_code(code))
+    exported = store.export_key_for_backup("pass")
+    for key in (UserKey.callback(lookup), UserKey.recovery_code(code), UserKey.exported(exported, "pass")):
+        store.lock()
+        assert store.is_locked
+        with pytest.raises(holdfast.LockedError):
+            store.list()
+        store.unlock(key)
+    store.remove_key(number)
+    phases: list[str] = []
+    store.rekey(lambda phase, done, total: phases.append(phase))
+    assert phases and not store.is_locked
+    with pytest.raises(holdfast.CancelledError):
+        store.rekey(lambda phase, done, total: False)
+    store.verify()
+    passphrase = Passphrase("correct horse")
+    assert "horse" not in repr(passphrase)
+    with EncryptedLocalStore(tmp_path / "p.hf", passphrase, passphrase_memory_mib=64) as other:
+        other.store("a", {})
+    with EncryptedLocalStore(tmp_path / "p.hf", Passphrase(b"correct horse")) as other:
+        assert other.list() == ["a"]
+
+
+def test_moving(tmp_path: pathlib.Path, store: EncryptedLocalStore) -> None:
+    store.store("a", {"n": 1})
+    assert store.backup(tmp_path / "a.backup", Passphrase("paper"))["records"] == 1
+    with pytest.raises(holdfast.ExistsError):
+        store.backup(tmp_path / "a.backup", Passphrase("paper"))
+    assert holdfast.restore(tmp_path / "a.backup", Passphrase("paper"), tmp_path / "b.hf", KEY)["records"] == 1
+    with EncryptedLocalStore(tmp_path / "b.hf", KEY) as restored:
+        assert restored.retrieve("a") == {"n": 1}
+    key = holdfast.generate_fernet_key()
+    assert store.export_fernet(tmp_path / "plain.db", key) == 1
+    assert store.import_fernet(tmp_path / "plain.db", key, collection="imported") == 1
+
+
+def test_fernet_tokens_are_those_of_other_libraries() -> None:
+    key = holdfast.generate_fernet_key()
+    with Fernet(key) as ours:
+        theirs = PlainFernet(key)
+        assert theirs.decrypt(ours.encrypt(b"a\0b")) == b"a\0b"
+        token = theirs.encrypt(b"hello")
+        assert ours.decrypt(token) == b"hello" and ours.timestamp(token) == theirs.extract_timestamp(token)
+        assert ours.decrypt(ours.rotate(token)) == b"hello"
+        with pytest.raises(holdfast.ExpiredError):
+            ours.decrypt(theirs.encrypt_at_time(b"old", 1), ttl=10)
+        with pytest.raises(holdfast.MalformedError):
+            ours.decrypt("no token")
+
+
+def test_closing(tmp_path: pathlib.Path) -> None:
+    store = EncryptedLocalStore(tmp_path / "a.hf", KEY)
+    store.store("a", {})
+    live = store.watch("SELECT id FROM records", lambda change: None)
+    found = store.retrieve_versioned("a")
+    sync = holdfast.IncrementalSync(store)
+    store.close()
+    store.close()
+    assert found is not None
+    version = found.version
+    used: list[typing.Callable[[], object]] = [store.list, sync.count_pending, lambda: version._pointer]
+    for use in used:
+        with pytest.raises(holdfast.MisuseError, match="closed"):
+            use()
+    live.close()
+    del live, found, version, sync, used, use
+    gc.collect()
+    EncryptedLocalStore(tmp_path / "a.hf", KEY).close()
+    dropped = EncryptedLocalStore(tmp_path / "a.hf", KEY)
+    del dropped
+    gc.collect()
+    with EncryptedLocalStore(tmp_path / "a.hf", KEY) as again:
+        with pytest.raises(holdfast.MisuseError):
+            again.visit("SELECT id FROM records", [], lambda row: again.close())
+        assert again.list() == ["a"]
+
+
+def test_threads(store: EncryptedLocalStore) -> None:
+    store.store("k0", {})
+    failures: list[BaseException] = []
+
+    def work(thread: int) -> None:
+        try:
+            for n in range(100):
+                with store.transaction():
+                    store.store(f"k{n % 10}", {"n": n, "thread": thread})
+                assert store.retrieve("k0") is not None
+        except BaseException as error:
+            failures.append(error)
+
+    seen: list[typing.Any] = []
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(20):
+        store.watch("SELECT id FROM records", seen.append).close()
+    for thread in threads:
+        thread.join()
+    assert not failures and len(seen) >= 20
