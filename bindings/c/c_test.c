@@ -1,6 +1,7 @@
 /* The C interface, from C: each family of functions, its errors, misuse, and threads.
  * Usage: c_tests FOLDER RELAY-URL COLLECTOR-URL COLLECTOR-KEY */
 
+#include <signal.h>
 #include <sys/wait.h>
 
 #include "bindings/c/test.h"
