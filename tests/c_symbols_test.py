@@ -25,6 +25,11 @@ def listed():
     return set(re.findall(r"^    (hf_\w+);$", (ROOT / "bindings/c/holdfast.map").read_text(), re.M))
 
 
+def used_by_python():
+    text = "".join(path.read_text() for path in (ROOT / "bindings/python/src/holdfast").glob("*.py"))
+    return set(re.findall(r"\b(hf_[a-z_]+)\b", text)) | {"hf_store_query_all"}  # rows one by one, there
+
+
 def exported(library):
     out = subprocess.run(["nm", "-D", "--defined-only", library], check=True, capture_output=True, text=True)
     names = {line.split()[2] for line in out.stdout.splitlines()}
@@ -47,6 +52,7 @@ def main():
                         ("listed, and not declared", listed() - declared()),
                         ("exported, and not listed", found - listed()),
                         ("listed, and not exported", listed() - found),
+                        ("not in the Python package", listed() - used_by_python()),
                         ("without a version", {n for n in raw if n.startswith("hf_") and "@@HOLDFAST_" not in n})):
         problems += [f"{what}: {name}" for name in sorted(names)]
     compiles("gcc", ["-std=c11", *WARNINGS])

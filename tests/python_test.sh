@@ -8,7 +8,7 @@ trap 'rm -rf "$work"' EXIT
 make_python_env "$1" "$2" "$work"
 cd "$work/package/bindings/python"
 /usr/bin/mypy --cache-dir "$work/mypy"
-"$work/venv/bin/python" -X dev -m pytest -q -p no:cacheprovider -W error::pytest.PytestUnraisableExceptionWarning tests
+"$work/venv/bin/python" -X dev -m pytest -q -p no:cacheprovider -W error::pytest.PytestUnraisableExceptionWarning ${TESTS:-tests}
 # What is under the same names everywhere.
 for module in encrypted_storage conflict_resolution incremental_sync privacy_sync sync_state_manager; do
   "$work/venv/bin/python" -c "import holdfast.$module as m; assert m.__all__"

@@ -1,5 +1,6 @@
 #include "bindings/c/calls.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -60,6 +61,8 @@ hf_code code_of_exception() noexcept {
     return fail(HF_CANCELLED, stopped.message);
   } catch (const Misuse& error) {
     return misuse(error.what());
+  } catch (const Closing&) {
+    return fail(HF_CANCELLED, "this was closed meanwhile, on another thread");
   } catch (const IllegalState& error) {
     return fail(HF_ILLEGAL_STATE, error.what());
   } catch (const std::bad_alloc&) {
@@ -74,6 +77,16 @@ hf_code code_of_exception() noexcept {
 std::string text(const char* given) {
   if (!given) throw Misuse("a text is NULL");
   return given;
+}
+
+std::string utf8(const char* given) {
+  std::string out = text(given);
+  try {
+    static_cast<void>(json(out).dump());
+  } catch (const json::exception&) {
+    throw Error(ErrorCode::invalid_argument, "a text must be UTF-8");
+  }
+  return out;
 }
 
 std::string_view bytes(const void* given, std::size_t size) {
@@ -93,10 +106,15 @@ json parse_array(const char* given) {
   return value;
 }
 
-json parse_object(const char* given) {
+json parse_object(const char* given, std::initializer_list<std::string_view> known) {
   if (!given) return json::object();
   json value = parse_json(given);
   if (!value.is_object()) throw Error(ErrorCode::invalid_argument, "this must be a JSON object");
+  for (const auto& [name, ignored] : value.items()) {
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
+      throw Error(ErrorCode::invalid_argument, "there is no such member here: " + name);
+    }
+  }
   return value;
 }
 
@@ -126,6 +144,9 @@ void read(const json& object, const char* name, bool& value) {
 }
 void read(const json& object, const char* name, std::int64_t& value) {
   if (const json* found = member(object, name, &json::is_number_integer, "an integer")) {
+    if (found->is_number_unsigned() && found->get<std::uint64_t>() > INT64_MAX) {
+      throw Error(ErrorCode::invalid_argument, std::string(name) + " is too large");
+    }
     value = found->get<std::int64_t>();
   }
 }
@@ -141,6 +162,14 @@ std::uint8_t* give_bytes(std::string_view value) {
 }
 
 char* give(std::string_view value) { return reinterpret_cast<char*>(give_bytes(value)); }
+
+char* give_secret(std::string value) {
+  struct Wiped {
+    std::string& text;
+    ~Wiped() { explicit_bzero(text.data(), text.size()); }
+  } wiped{value};
+  return give(value);
+}
 
 char* give_json(const json& value) {
   return give(value.dump(-1, ' ', false, json::error_handler_t::replace));

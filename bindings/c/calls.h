@@ -51,6 +51,7 @@ void clear(T* place) {  // of a place that may be missing
 }
 
 std::string text(const char* given);  // Misuse for NULL
+std::string utf8(const char* given);  // and Error(invalid_argument) where it is not
 inline std::string text_or_empty(const char* given) { return given ? given : ""; }
 inline std::optional<std::string> text_or_nothing(const char* given) {
   return given ? std::optional<std::string>(given) : std::nullopt;
@@ -63,7 +64,8 @@ Function function(Function given) {
 }
 json parse(const char* given);        // within the limits of a record; Misuse for NULL
 json parse_array(const char* given);  // likewise; empty for NULL
-json parse_object(const char* given);
+// Likewise. Error(invalid_argument) for a member that is not among `known`.
+json parse_object(const char* given, std::initializer_list<std::string_view> known);  // members
 // A member of `object` where it is there; Error(invalid_argument) for another type.
 void read(const json& object, const char* name, std::string& value);
 void read(const json& object, const char* name, bool& value);
@@ -71,6 +73,7 @@ void read(const json& object, const char* name, std::int64_t& value);
 
 // Memory that hf_free wipes and frees.
 char* give(std::string_view value);
+char* give_secret(std::string value);  // and wipes it
 char* give_json(const json& value);
 std::uint8_t* give_bytes(std::string_view value);
 
@@ -84,7 +87,12 @@ class Reply : public Object {
 class ReplyHandle {
  public:
   ReplyHandle() : reply_(std::make_shared<Reply>()), handle_(add(reply_)) {}
-  ~ReplyHandle() { close(handle_, Reply::kName); }
+  ~ReplyHandle() {
+    try {
+      close(handle_, Reply::kName);
+    } catch (...) {  // memory is short: the handle stays a name of a reply that nobody reads
+    }
+  }
   ReplyHandle(const ReplyHandle&) = delete;
   ReplyHandle& operator=(const ReplyHandle&) = delete;
   hf_reply* get() const { return static_cast<hf_reply*>(handle_); }

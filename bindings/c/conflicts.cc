@@ -42,9 +42,9 @@ hf_code hf_conflicts_list(hf_store* store, bool pending_only, hf_conflicts** out
     c::out(json);
     UseStore use(store);
     std::vector<Conflict> all = ConflictResolver(use->store).conflicts(pending_only);
-    std::string shown = all_to_json(all).dump();
+    std::unique_ptr<char, decltype(&hf_free)> shown(give_json(all_to_json(all)), hf_free);
     give_handle(out, std::make_shared<ConflictsObject>(use.shared(), std::move(all)), store);
-    *json = give(shown);
+    *json = shown.release();
   });
 }
 hf_code hf_conflicts_pick(hf_conflicts* conflicts, size_t index, size_t candidate) {
@@ -81,7 +81,7 @@ hf_code hf_conflicts_subscribe(hf_store* store, hf_observe observer, void* user,
     auto end = [number, owner = use.shared()] {
       ConflictResolver(owner->store).unsubscribe(number);
     };
-    give_handle(out, std::make_shared<SubscriptionObject>(end), store);
+    give_handle(out, std::make_shared<SubscriptionObject>(use.shared(), end), store);
   });
 }
 hf_code hf_conflicts_set_custom(hf_store* store, const char* collection, hf_decide decide,
@@ -95,7 +95,10 @@ hf_code hf_conflicts_set_custom(hf_store* store, const char* collection, hf_deci
 hf_code hf_policy_set(hf_store* store, const char* policy) {
   return run([&] {
     text(policy);
-    ConflictResolver(UseStore(store)->store).set_policy(policy_of(parse_object(policy)));
+    ConflictResolver(UseStore(store)->store)
+        .set_policy(policy_of(
+            parse_object(policy, {"collection", "path", "strategy", "type", "critical",
+                                  "deadline_ms", "fallback", "whole_records", "delete_wins"})));
   });
 }
 hf_code hf_policies(hf_store* store, char** policies) {
@@ -110,7 +113,7 @@ hf_code hf_resolve_conflict(const char* local, const char* remote, const char* c
                             hf_decide decide, void* user, char** resolution) {
   return run([&] {
     out(resolution);
-    json given = parse_object(context);
+    json given = parse_object(context, {"strategy", "critical_paths"});
     ConflictContext how;
     std::string strategy = strategy_name(how.strategy);
     read(given, "strategy", strategy);
@@ -118,7 +121,14 @@ hf_code hf_resolve_conflict(const char* local, const char* remote, const char* c
     if (!found) throw Error(ErrorCode::invalid_argument, "there is no strategy " + strategy);
     how.strategy = *found;
     how.custom = strategy_of(decide, user);
-    for (const json& path : given.value("critical_paths", json::array())) {
+    if (how.strategy == Strategy::custom && !decide) {
+      throw Error(ErrorCode::invalid_argument, "the strategy custom needs a function");
+    }
+    json paths = given.value("critical_paths", json::array());
+    if (!paths.is_array()) {
+      throw Error(ErrorCode::invalid_argument, "critical_paths is an array");
+    }
+    for (const json& path : paths) {
       if (!path.is_string()) throw Error(ErrorCode::invalid_argument, "a path must be a text");
       how.critical_paths.push_back(path.get<std::string>());
     }

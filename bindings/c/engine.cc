@@ -15,7 +15,7 @@ class EngineObject : public Object {
   EngineObject(std::shared_ptr<StoreObject> given, const SyncEngineOptions& options)
       : store(std::move(given)), engine(std::make_shared<SyncEngine>(store->store, options)) {}
   const char* name() const override { return kName; }
-  void interrupt() override { engine->stop(); }
+  void interrupt() noexcept override { engine->stop(); }
   const std::shared_ptr<StoreObject> store;
   const std::shared_ptr<SyncEngine> engine;
 };
@@ -36,7 +36,7 @@ json to_json_of(const SyncEvent& event) {
 SyncEngineOptions engine_options_of(const hf_engine_options* given) {
   hf_engine_options options = HF_ENGINE_OPTIONS;
   if (given) {
-    if (given->size < sizeof options || given->size > 4096) {
+    if (given->size < sizeof options || given->size > 4096) {  // later versions: the first one's
       throw Misuse("the options' size is wrong: start with HF_ENGINE_OPTIONS");
     }
     options = *given;
@@ -85,7 +85,7 @@ hf_code hf_engine_sync_now(hf_engine* engine) {
 hf_code hf_engine_set_conditions(hf_engine* engine, const char* network, bool metered,
                                  bool saves_power) {
   return run(
-      [&] { UseEngine(engine)->engine->set_conditions({text(network), metered, saves_power}); });
+      [&] { UseEngine(engine)->engine->set_conditions({utf8(network), metered, saves_power}); });
 }
 hf_code hf_engine_stop(hf_engine* engine) {
   return run([&] { UseEngine(engine)->engine->stop(); });
@@ -101,7 +101,7 @@ hf_code hf_engine_subscribe(hf_engine* engine, hf_observe observer, void* user,
                to_json_of(event).dump(-1, ' ', false, json::error_handler_t::replace).c_str());
     });
     auto end = [number, owner = use->engine] { owner->unsubscribe(number); };
-    give_handle(out, std::make_shared<SubscriptionObject>(end), engine);
+    give_handle(out, std::make_shared<SubscriptionObject>(use->store, end), engine);
   });
 }
 hf_code hf_engine_sync(hf_engine* engine, hf_sync** out) {

@@ -13,7 +13,8 @@ namespace {
 struct Registry {
   std::mutex mutex;
   std::condition_variable returned;
-  std::map<std::uint64_t, std::shared_ptr<Entry>> entries;  // by number: children after parents
+  std::map<std::uint64_t, std::shared_ptr<Entry>> entries;
+  std::set<std::uint64_t> closing;  // that wait for calls of other threads
   std::uint64_t next = 1;
 };
 
@@ -32,14 +33,18 @@ bool is_held_here(const Entry* entry) {
          held_by_this_thread.end();
 }
 
-// An object and all below it, the parents first. Under the registry's lock.
+// Under the registry's lock, as what follows.
+[[noreturn]] void is_gone(const Registry& all, std::uint64_t number) {
+  if (all.closing.contains(number)) throw Closing{};
+  throw Misuse("a handle is none, or was closed already");
+}
+
+// An object and all below it, the parents first.
 std::vector<std::uint64_t> family_of(const Registry& all, std::uint64_t number) {
   std::vector<std::uint64_t> out{number};
-  for (auto it = all.entries.upper_bound(number); it != all.entries.end(); ++it) {
-    std::uint64_t parent = it->second->parent;
-    if (parent != 0 && std::binary_search(out.begin(), out.end(), parent)) {
-      out.push_back(it->first);
-    }
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const std::set<std::uint64_t>& children = all.entries.at(out[i])->children;
+    out.insert(out.end(), children.begin(), children.end());
   }
   return out;
 }
@@ -52,9 +57,7 @@ Hold::Hold(const void* handle) {
   Registry& all = registry();
   std::lock_guard lock(all.mutex);
   auto found = all.entries.find(number_of(handle));
-  if (found == all.entries.end()) {
-    throw Misuse("a handle is none, or was closed already");
-  }
+  if (found == all.entries.end()) is_gone(all, number_of(handle));
   entry_ = found->second;
   ++entry_->calls;
   held_by_this_thread.push_back(entry_.get());
@@ -75,11 +78,14 @@ void* add(std::shared_ptr<Object> object, const void* parent) {
   entry->parent = number_of(parent);
   Registry& all = registry();
   std::lock_guard lock(all.mutex);
-  if (parent && !all.entries.contains(entry->parent)) {
-    throw Misuse("a store was closed while something was made from it");
+  std::uint64_t number = all.next;
+  if (parent) {
+    auto found = all.entries.find(entry->parent);
+    if (found == all.entries.end()) is_gone(all, entry->parent);
+    found->second->children.insert(number);
   }
-  std::uint64_t number = all.next++;
   all.entries.emplace(number, std::move(entry));
+  ++all.next;
   return reinterpret_cast<void*>(static_cast<std::uintptr_t>(number));
 }
 
@@ -89,7 +95,7 @@ void close(const void* handle, const char* kind) {
   Registry& all = registry();
   std::unique_lock lock(all.mutex);
   auto found = all.entries.find(number_of(handle));
-  if (found == all.entries.end()) throw Misuse("a handle is none, or was closed already");
+  if (found == all.entries.end()) is_gone(all, number_of(handle));
   if (std::string_view(found->second->object->name()) != kind)
     wrong_kind(*found->second->object, kind);
   std::vector<std::uint64_t> numbers = family_of(all, number_of(handle));
@@ -98,9 +104,15 @@ void close(const void* handle, const char* kind) {
     if (is_held_here(entry.get())) {
       throw Misuse(std::string("a ") + kind + " cannot be closed from within a call of it");
     }
-    entry->object->check_close();
+    entry->object->check_close(entry == closing.front());
   }
-  for (std::uint64_t number : numbers) all.entries.erase(number);
+  if (auto parent = all.entries.find(found->second->parent); parent != all.entries.end()) {
+    parent->second->children.erase(numbers.front());
+  }
+  for (std::uint64_t number : numbers) {
+    all.closing.insert(number);
+    all.entries.erase(number);
+  }
   lock.unlock();
   for (const auto& entry : closing) entry->object->interrupt();
   lock.lock();
@@ -113,6 +125,8 @@ void close(const void* handle, const char* kind) {
     closing.back()->object.reset();
     closing.pop_back();
   }
+  lock.lock();
+  for (std::uint64_t number : numbers) all.closing.erase(number);
 }
 
 void wrong_kind(const Object& object, const char* wanted) {

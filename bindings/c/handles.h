@@ -6,11 +6,15 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <typeinfo>
 
 namespace holdfast::c {
+
+// The object is being closed on another thread: no bug, where that is what the app wants.
+struct Closing {};
 
 // A bug in the caller.
 class Misuse : public std::logic_error {
@@ -25,15 +29,17 @@ class Object {
   Object& operator=(const Object&) = delete;
   virtual ~Object() = default;
   virtual const char* name() const = 0;  // of its kind, for messages: "store"
-  virtual void check_close() const {}    // throws Misuse where it cannot be closed now
-  virtual void interrupt() {}            // ends what runs long: closing waits for it
+  // Throws Misuse where it cannot be closed now; `alone`, or with what it was made from.
+  virtual void check_close(bool alone) const { static_cast<void>(alone); }
+  virtual void interrupt() noexcept {}  // ends what waits or syncs: closing waits for it
 };
 
 // One object, and who uses it.
 struct Entry {
   std::shared_ptr<Object> object;
-  std::uint64_t parent = 0;  // 0: none
-  int calls = 0;             // under the registry's lock
+  std::uint64_t parent = 0;          // 0: none
+  std::set<std::uint64_t> children;  // this, and the rest, under the registry's lock
+  int calls = 0;
 };
 
 // A call's hold on an object: while it lives, closing waits.

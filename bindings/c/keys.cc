@@ -62,10 +62,10 @@ hf_code hf_key_close(hf_key* key) {
 }
 
 hf_code hf_generate_fernet_key(char** out) {
-  return run([&] { c::out(out) = give(generate_fernet_key()); });
+  return run([&] { c::out(out) = give_secret(generate_fernet_key()); });
 }
 hf_code hf_generate_recovery_code(char** out) {
-  return run([&] { c::out(out) = give(generate_recovery_code()); });
+  return run([&] { c::out(out) = give_secret(generate_recovery_code()); });
 }
 
 hf_code hf_fernet_open(hf_key* const* keys, size_t count, hf_fernet** out) {

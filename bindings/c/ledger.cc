@@ -64,8 +64,9 @@ hf_code hf_ledger_check_inclusion(const char* entry, const char* head, const cha
   return run([&] {
     out(holds);
     text(entry);
-    *holds = PrivacyLedger::check_inclusion(entry_of(parse_object(entry)),
-                                            LedgerHead::parse(text(head)), proof_of(proof));
+    *holds = PrivacyLedger::check_inclusion(
+        entry_of(parse_object(entry, {"index", "entry", "payload", "salt", "commitment"})),
+        LedgerHead::parse(text(head)), proof_of(proof));
   });
 }
 hf_code hf_ledger_check_consistency(const char* old_head, const char* head, const char* proof,

@@ -1,7 +1,5 @@
 #include "bindings/c/objects.h"
 
-#include <cstddef>
-
 namespace holdfast::c {
 
 void Flags::set() {
@@ -19,6 +17,26 @@ void Flags::detach(std::atomic<bool>& flag) {
   flags_.erase(&flag);
 }
 
+void StoreObject::opened(const Object* transaction) {
+  std::lock_guard lock(mutex_);
+  transactions_.push_back({transaction, std::this_thread::get_id()});
+}
+void StoreObject::ended(const Object* transaction) {
+  std::lock_guard lock(mutex_);
+  std::erase_if(transactions_, [&](const auto& open) { return open.object == transaction; });
+}
+const Object* StoreObject::innermost_here() const {
+  std::lock_guard lock(mutex_);
+  for (auto open = transactions_.rbegin(); open != transactions_.rend(); ++open) {
+    if (open->owner == std::this_thread::get_id()) return open->object;
+  }
+  return nullptr;
+}
+void StoreObject::check_no_transaction_here(const char* what) const {
+  if (!innermost_here()) return;
+  throw Misuse(std::string("a ") + what + " cannot be closed inside a transaction");
+}
+
 Cancellation::Cancellation(hf_cancel* given, Flags& closing) : closing_(closing) {
   if (given) cancel_.emplace(given);
   if (cancel_) (*cancel_)->flags.attach(flag_);
@@ -34,11 +52,10 @@ Key key_of(const char* collection, const char* id) { return {collection_of(colle
 StoreOptions options_of(const hf_store_options* given) {
   hf_store_options options = HF_STORE_OPTIONS;
   if (given) {
-    constexpr std::size_t kFirst = offsetof(hf_store_options, anchor_load);
-    if (given->size < kFirst || given->size > 4096) {
+    if (given->size < sizeof options || given->size > 4096) {  // later versions: the first one's
       throw Misuse("the options' size is wrong: start with HF_STORE_OPTIONS");
     }
-    std::memcpy(&options, given, std::min(given->size, sizeof options));
+    options = *given;
   }
   StoreOptions out;
   switch (options.open) {

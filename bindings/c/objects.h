@@ -59,10 +59,23 @@ class StoreObject : public Object {
   template <typename... Arguments>
   explicit StoreObject(Arguments&&... arguments) : store(std::forward<Arguments>(arguments)...) {}
   const char* name() const override { return kName; }
-  void interrupt() override { closing.set(); }
+  void interrupt() noexcept override { closing.set(); }
   EncryptedLocalStore store;
   Flags closing;
-  std::vector<const Object*> transactions;  // open ones, by the thread that holds the store's lock
+
+  // Open transactions, the outer ones first, and whose they are.
+  struct OpenTransaction {
+    const Object* object;
+    std::thread::id owner;
+  };
+  void opened(const Object* transaction);
+  void ended(const Object* transaction);
+  const Object* innermost_here() const;                    // of this thread; null: none
+  void check_no_transaction_here(const char* what) const;  // Misuse
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<OpenTransaction> transactions_;
 };
 
 class PrivacyPolicyObject : public Object {
@@ -77,11 +90,17 @@ class PrivacyPolicyObject : public Object {
 class SubscriptionObject : public Object {
  public:
   static constexpr const char* kName = "subscription";
-  explicit SubscriptionObject(std::function<void()> end) : end_(std::move(end)) {}
+  SubscriptionObject(std::shared_ptr<StoreObject> store, std::function<void()> end)
+      : store_(std::move(store)), end_(std::move(end)) {}
   ~SubscriptionObject() override { end_(); }
   const char* name() const override { return kName; }
+  // It waits for its observer on other threads, which may wait for the transaction.
+  void check_close(bool alone) const override {
+    if (alone) store_->check_no_transaction_here(kName);
+  }
 
  private:
+  std::shared_ptr<StoreObject> store_;
   std::function<void()> end_;
 };
 

@@ -20,7 +20,7 @@ class PrivacyObject : public Object {
   PrivacyObject(std::shared_ptr<StoreObject> store, PrivacyPolicy policy, PermissionPrompt prompt)
       : store_(std::move(store)), gate(store_->store, std::move(policy), std::move(prompt)) {}
   const char* name() const override { return kName; }
-  void interrupt() override { closing.set(); }
+  void interrupt() noexcept override { closing.set(); }
 
  private:
   std::shared_ptr<StoreObject> store_;
@@ -121,7 +121,7 @@ hf_code hf_privacy_request(hf_privacy* privacy, const char* data_type, const cha
                            const char* options, bool* granted) {
   return run([&] {
     out(granted);
-    json given = parse_object(options);
+    json given = parse_object(options, {"destination", "lifetime_days", "sample", "renew"});
     PermissionOptions how;
     std::int64_t days = how.lifetime_days;
     read(given, "destination", how.destination);

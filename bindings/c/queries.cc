@@ -12,6 +12,10 @@ class LiveQueryObject : public Object {
   LiveQueryObject(std::shared_ptr<StoreObject> store, LiveQuery query)
       : store_(std::move(store)), query_(std::move(query)) {}
   const char* name() const override { return kName; }
+  // It waits for its callback on other threads, which may wait for the transaction.
+  void check_close(bool alone) const override {
+    if (alone) store_->check_no_transaction_here(kName);
+  }
 
  private:
   std::shared_ptr<StoreObject> store_;

@@ -310,10 +310,15 @@ json package_to_json(const SyncPackage& package) {
 
 SyncPackage package_of(std::string_view text) {
   // Anything but texts in one array is refused before memory goes into it.
-  auto is_flat = [](int depth, json::parse_event_t event, json&) {
+  constexpr std::size_t kShortest = 64;  // no batch is
+  auto is_flat = [](int depth, json::parse_event_t event, json& value) {
     bool opens =
         event == json::parse_event_t::object_start || event == json::parse_event_t::array_start;
-    if (depth > 0 && opens) throw Error(ErrorCode::malformed, "this is no package of a sync");
+    bool is_batch = event != json::parse_event_t::value ||
+                    (value.is_string() && value.get_ref<const std::string&>().size() >= kShortest);
+    if (depth > 0 && (opens || !is_batch)) {
+      throw Error(ErrorCode::malformed, "this is no package of a sync");
+    }
     return true;
   };
   json array = json::parse(text, is_flat, false);

@@ -9,9 +9,19 @@ namespace {
 class VersionObject : public Object {
  public:
   static constexpr const char* kName = "version";
-  explicit VersionObject(RecordVersion given) : version(std::move(given)) {}
+  VersionObject(std::shared_ptr<StoreObject> store, Key key, RecordVersion given)
+      : version(std::move(given)), store_(std::move(store)), key_(std::move(key)) {}
   const char* name() const override { return kName; }
+  void check(const StoreObject& store, const Key& key) const {
+    if (&store != store_.get() || key.collection != key_.collection || key.id != key_.id) {
+      throw Misuse("a version is of another record, or of another store");
+    }
+  }
   RecordVersion version;
+
+ private:
+  std::shared_ptr<StoreObject> store_;
+  Key key_;
 };
 
 class TransactionObject : public Object {
@@ -19,19 +29,19 @@ class TransactionObject : public Object {
   static constexpr const char* kName = "transaction";
   explicit TransactionObject(std::shared_ptr<StoreObject> store)
       : store_(std::move(store)), transaction_(std::in_place, store_->store) {
-    store_->transactions.push_back(this);
+    store_->opened(this);
   }
   ~TransactionObject() override { end(); }
   const char* name() const override { return kName; }
-  void check_close() const override {
+  void check_close(bool) const override {
     if (std::this_thread::get_id() != owner_) {
       throw Misuse("a transaction belongs to the thread that began it");
     }
   }
-  void interrupt() override { end(); }  // others wait for it
+  void interrupt() noexcept override { end(); }  // others wait for it
   void check_innermost() const {
-    check_close();
-    if (store_->transactions.back() != this) {
+    check_close(true);
+    if (store_->innermost_here() != this) {
       throw Misuse("a transaction that began later is still open: end that one first");
     }
   }
@@ -40,8 +50,8 @@ class TransactionObject : public Object {
  private:
   void end() {
     if (!transaction_) return;
-    std::erase(store_->transactions, this);
     transaction_.reset();
+    store_->ended(this);
   }
   std::shared_ptr<StoreObject> store_;
   std::thread::id owner_ = std::this_thread::get_id();
@@ -80,8 +90,10 @@ hf_code hf_store_put_version(hf_store* store, const char* collection, const char
                              const char* document, hf_version* version, const int64_t* priority) {
   return run([&] {
     Use<VersionObject> use(version);
-    UseStore(store)->store.store(key_of(collection, id), parse(document), use->version,
-                                 write_options(priority));
+    UseStore use_store(store);
+    Key key = key_of(collection, id);
+    use->check(*use_store, key);
+    use_store->store.store(key, parse(document), use->version, write_options(priority));
   });
 }
 hf_code hf_store_get(hf_store* store, const char* collection, const char* id, char** document) {
@@ -99,12 +111,18 @@ hf_code hf_store_get_version(hf_store* store, const char* collection, const char
     clear(version);
     clear(created_ms);
     clear(updated_ms);
-    auto found = UseStore(store)->store.retrieve_versioned(key_of(collection, id));
+    UseStore use(store);
+    Key key = key_of(collection, id);
+    auto found = use->store.retrieve_versioned(key);
     if (!found) return;
-    if (version) give_handle(version, std::make_shared<VersionObject>(found->version), store);
+    std::unique_ptr<char, decltype(&hf_free)> text(give_json(found->document), hf_free);
+    if (version) {
+      give_handle(version, std::make_shared<VersionObject>(use.shared(), key, found->version),
+                  store);
+    }
     if (created_ms) *created_ms = found->created_ms;
     if (updated_ms) *updated_ms = found->updated_ms;
-    *document = give_json(found->document);
+    *document = text.release();
   });
 }
 hf_code hf_version_close(hf_version* version) {

@@ -38,7 +38,9 @@ hf_code hf_store_rekey(hf_store* store, hf_progress progress, void* user) {
 hf_code hf_store_export_key(hf_store* store, const void* password, size_t size, char** text) {
   return run([&] {
     out(text);
-    *text = give(UseStore(store)->store.export_key_for_backup(std::string(bytes(password, size))));
+    std::string secret(bytes(password, size));
+    *text = give_secret(UseStore(store)->store.export_key_for_backup(secret));
+    explicit_bzero(secret.data(), secret.size());
   });
 }
 hf_code hf_store_lock(hf_store* store) {

@@ -9,13 +9,11 @@ namespace {
 class StatesObject : public Object {
  public:
   static constexpr const char* kName = "states";
-  StatesObject(std::shared_ptr<StoreObject> store, std::shared_ptr<SyncStateManager> given)
-      : states(std::move(given)), store_(std::move(store)) {}
+  StatesObject(std::shared_ptr<StoreObject> in, std::shared_ptr<SyncStateManager> given)
+      : store(std::move(in)), states(std::move(given)) {}
   const char* name() const override { return kName; }
+  const std::shared_ptr<StoreObject> store;
   const std::shared_ptr<SyncStateManager> states;
-
- private:
-  std::shared_ptr<StoreObject> store_;
 };
 
 using UseSync = Use<SyncObject>;
@@ -58,13 +56,12 @@ hf_code hf_sync_run(hf_sync* sync, hf_sync_observe observe, void* user, char** r
   return run([&] {
     out(result);
     UseSync use(sync);
-    std::function<void(const SyncProgress&)> progress;
-    if (observe) {
-      progress = [=](const SyncProgress& at) {
-        observe(user, sync_phase_name(at.phase), at.items, at.total, at.bytes,
-                at.remaining_ms.value_or(-1));
-      };
-    }
+    auto progress = [&](const SyncProgress& at) {
+      if (use->is_closing) use->sync->cancel();
+      if (!observe) return;
+      observe(user, sync_phase_name(at.phase), at.items, at.total, at.bytes,
+              at.remaining_ms.value_or(-1));
+    };
     *result = give_json(to_json(use->sync->sync(progress)));
   });
 }
@@ -126,7 +123,7 @@ hf_code hf_sync_states(hf_sync* sync, hf_states** out) {
     c::out(out);
     UseSync use(sync);
     std::shared_ptr<SyncStateManager> states(use->sync, &use->sync->states());
-    give_handle(out, std::make_shared<StatesObject>(nullptr, std::move(states)), sync);
+    give_handle(out, std::make_shared<StatesObject>(use->shared_store(), std::move(states)), sync);
   });
 }
 hf_code hf_states_close(hf_states* states) {
@@ -143,7 +140,10 @@ hf_code hf_states_transition(hf_states* states, const char* to, const char* meta
   return run([&] {
     UseStates use(states);
     SyncMetadata next = use->states->metadata();
-    read_metadata(parse_object(metadata), next);
+    read_metadata(
+        parse_object(metadata, {"last_sync_timestamp", "items_synced", "conflicts_resolved",
+                                "sync_duration_ms", "error_message", "network_type"}),
+        next);
     SyncState state = state_of(text(to));
     try {
       use->states->transition(state, next);
@@ -153,7 +153,7 @@ hf_code hf_states_transition(hf_states* states, const char* to, const char* meta
   });
 }
 hf_code hf_states_set_network(hf_states* states, const char* type) {
-  return run([&] { UseStates(states)->states->set_network_type(text(type)); });
+  return run([&] { UseStates(states)->states->set_network_type(utf8(type)); });
 }
 hf_code hf_states_count_resolved(hf_states* states) {
   return run([&] { UseStates(states)->states->count_resolved(); });
@@ -168,7 +168,7 @@ hf_code hf_states_subscribe(hf_states* states, hf_observe observer, void* user,
       observer(user, to_json(state).dump(-1, ' ', false, json::error_handler_t::replace).c_str());
     });
     auto end = [number, owner = use->states] { owner->unsubscribe(number); };
-    give_handle(out, std::make_shared<SubscriptionObject>(end), states);
+    give_handle(out, std::make_shared<SubscriptionObject>(use->store, end), states);
   });
 }
 

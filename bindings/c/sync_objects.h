@@ -13,13 +13,15 @@ class SyncObject : public Object {
   SyncObject(std::shared_ptr<StoreObject> store, std::shared_ptr<IncrementalSync> given)
       : sync(std::move(given)), store_(std::move(store)) {}
   const char* name() const override { return kName; }
-  void interrupt() override {
+  void interrupt() noexcept override {
+    is_closing = true;
     closing.set();
     sync->cancel();
   }
-  StoreObject& store() const { return *store_; }
+  const std::shared_ptr<StoreObject>& shared_store() const { return store_; }
   const std::shared_ptr<IncrementalSync> sync;
   Flags closing;
+  std::atomic<bool> is_closing{false};  // for a sync that begins only now
 
  private:
   std::shared_ptr<StoreObject> store_;

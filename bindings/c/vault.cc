@@ -66,7 +66,7 @@ hf_code hf_vault_invite_ticket(hf_store* store, int64_t lifetime_ms, char** code
   return run([&] {
     out(code);
     UseStore use(store);
-    *code = give(Vault(use->store).invite_ticket(lifetime_ms));
+    *code = give_secret(Vault(use->store).invite_ticket(lifetime_ms));
   });
 }
 hf_code hf_vault_join(hf_store* store, const char* code, const char* name, const char* kind,

@@ -92,6 +92,10 @@ void Engine::load() {
 }
 
 Engine::Transaction::Transaction(Engine& engine) : engine_(engine), lock_(engine.mutex_) {
+  if (engine_.rekeying_) {
+    throw Error(ErrorCode::invalid_argument,
+                "the store cannot be used from within the progress of its own rekey");
+  }
   if (engine_.depth_ == 0) {
     if (engine_.anchor_failed_) {
       throw Error(ErrorCode::io,
@@ -203,8 +207,11 @@ void Engine::rekey(const Progress& progress) {
   try {
     require_no_transaction();
     database_.connection();
+    rekeying_ = true;  // what is written meanwhile would stay in the old file
     database_.rekey(progress);
+    rekeying_ = false;
   } catch (...) {
+    rekeying_ = false;
     if (database_.is_open()) {
       readers.resume();
     } else {

@@ -234,6 +234,7 @@ class Engine {
   Observers<> edit_observers_;
   bool wrote_ = false;  // a change set of this device, in the open transaction
   int depth_ = 0;
+  bool rekeying_ = false;
   std::atomic<std::thread::id> transaction_thread_;  // that holds the open transaction
   LiveQueries live_;
   bool anchor_failed_ = false;

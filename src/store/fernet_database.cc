@@ -28,8 +28,10 @@ std::string as_uri(const std::string& path, const std::string& query) {
   return out + query;
 }
 
-std::unique_ptr<Connection> open_foreign(base::FileSystem& files, const std::string& path) {
-  if (!files.exists(path)) throw Error(ErrorCode::not_found, "there is no database at " + path);
+std::unique_ptr<Connection> open_foreign(base::FileSystem& files, const std::string& given) {
+  if (!files.exists(given)) throw Error(ErrorCode::not_found, "there is no database at " + given);
+  std::string path =
+      files.canonical(given);  // its log and journal lie beside it, not beside a link
   if (files.exists(path + "-journal")) {
     throw Error(ErrorCode::in_use,
                 path +
@@ -41,9 +43,8 @@ std::unique_ptr<Connection> open_foreign(base::FileSystem& files, const std::str
   try {
     // Without a log beside it, SQLite is to make no files there either.
     bool has_log = files.exists(path + "-wal");
-    auto connection =
-        std::make_unique<Connection>(as_uri(files.canonical(path), has_log ? "" : "?immutable=1"),
-                                     SQLITE_OPEN_READONLY | kUri, nullptr, nullptr);
+    auto connection = std::make_unique<Connection>(as_uri(path, has_log ? "" : "?immutable=1"),
+                                                   SQLITE_OPEN_READONLY | kUri, nullptr, nullptr);
     Statement table(connection->prepare(
         "SELECT count(*) FROM pragma_table_info('encrypted_data') WHERE name IN ('id', 'data')"));
     if (!table.step() || table.integer(0) != 2) throw foreign;
@@ -84,6 +85,14 @@ std::uint64_t import_fernet(EncryptedLocalStore& store, const std::string& sqlit
     Statement count(foreign->prepare("SELECT count(*) FROM encrypted_data"));
     count.step();
     total = static_cast<std::uint64_t>(count.integer(0));
+  }
+  Statement twice(
+      foreign->prepare("SELECT CAST(id AS TEXT) AS key FROM encrypted_data GROUP BY key HAVING "
+                       "count(*) > 1 LIMIT 1"));
+  if (twice.step()) {
+    throw Error(ErrorCode::malformed,
+                "two rows have the id " + std::string(twice.text(0)) +
+                    ": one would take the other's place (nothing was imported)");
   }
   std::uint64_t done = 0;
   store.transaction([&] {

@@ -34,6 +34,11 @@ Readers::Lease::~Lease() {
 Readers::Lease Readers::lease(Use use) {
   int& own = leases_of_this_thread[this];  // may throw: before this use is counted
   std::unique_lock lock(mutex_);
+  if (own == 0 && stopped_ && !locked_ && stopped_by_ == std::this_thread::get_id()) {
+    leases_of_this_thread.erase(this);
+    throw Error(ErrorCode::invalid_argument,
+                "the store cannot be used from within the progress of its own rekey");
+  }
   if (own == 0) changed_.wait(lock, [&] { return !stopped_ || locked_; });
   if (own == 0 && stopped_) {
     leases_of_this_thread.erase(this);
@@ -84,6 +89,7 @@ void Readers::stop(bool locked) {
   }
   std::unique_lock lock(mutex_);
   stopped_ = true;
+  stopped_by_ = std::this_thread::get_id();
   locked_ = locked;
   changed_.notify_all();
   changed_.wait(lock, [&] { return active_ == 0; });

@@ -2,6 +2,7 @@
 
 #include <condition_variable>
 #include <mutex>
+#include <thread>
 
 #include "src/store/query.h"
 
@@ -61,6 +62,7 @@ class Readers {
   Open open_;
   bool stopped_ = true;
   bool locked_ = true;
+  std::thread::id stopped_by_;  // and may not wait for its own start
   std::size_t active_ = 0;
   std::vector<std::unique_ptr<Reader>> idle_[2];  // by use
 };

@@ -116,30 +116,35 @@ def test_a_database_of_the_plain_layout_is_imported(tmp_path: pathlib.Path) -> N
     path = tmp_path / "app_data.db"
     plain_database(path, key)
     before = path.read_bytes()
-    with pytest.raises(holdfast.NotAStoreError):
-        EncryptedLocalStore(path, key, import_plain=False)
-    with pytest.raises(holdfast.NotAStoreError):
-        EncryptedLocalStore(path, bytes(32))
-    with pytest.raises(holdfast.MalformedError):
-        EncryptedLocalStore(path, PlainFernet.generate_key())
-    assert path.read_bytes() == before
-    for _ in range(2):
-        with EncryptedLocalStore(path, key) as store:
-            assert store.retrieve("user_preferences") == {"theme": "dark"}
-    assert (tmp_path / "app_data.db.fernet").read_bytes() == before
-    with EncryptedLocalStore(tmp_path / "other.hf", bytes(32)) as store:
-        assert store.import_fernet(tmp_path / "app_data.db.fernet", key) == 1
-
-
-def test_a_plain_database_in_use_is_left_alone(tmp_path: pathlib.Path) -> None:
-    key = PlainFernet.generate_key()
-    path = tmp_path / "app_data.db"
-    plain_database(path, key)
-    (tmp_path / "app_data.db-wal").write_bytes(b"changes")
-    with pytest.raises(holdfast.InvalidArgumentError, match="close it first"):
+    with pytest.raises(holdfast.NotAStoreError, match="import_fernet"):
         EncryptedLocalStore(path, key)
-    (tmp_path / "app_data.db-wal").unlink()
-    (tmp_path / "app_data.db.fernet").write_bytes(b"another one's")
-    with pytest.raises(holdfast.HoldfastError, match="move it away"):
-        EncryptedLocalStore(path, key)
-    assert (tmp_path / "app_data.db.fernet").read_bytes() == b"another one's"
+    (tmp_path / "link.db").symlink_to(path)
+    with EncryptedLocalStore(tmp_path / "app_data.hf", key) as store:
+        with pytest.raises(holdfast.MalformedError):
+            store.import_fernet(path, PlainFernet.generate_key())
+        with pytest.raises(holdfast.CancelledError):
+            many = [json.dumps({"n": n}).encode() for n in range(600)]
+            with sqlite3.connect(tmp_path / "many.db") as database:
+                database.execute("CREATE TABLE encrypted_data (id, data)")
+                tokens = [(n, PlainFernet(key).encrypt(data)) for n, data in enumerate(many)]
+                database.executemany("INSERT INTO encrypted_data VALUES (?, ?)", tokens)
+            database.close()
+            store.import_fernet(tmp_path / "many.db", key, progress=lambda *report: False)
+        assert store.list() == []
+        assert store.import_fernet(path, key) == 1
+        assert store.retrieve("user_preferences") == {"theme": "dark"}
+        # What another program has committed to its log is there, too, by whatever name.
+        with sqlite3.connect(path) as database:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("INSERT INTO encrypted_data SELECT 'late', data, 'x' FROM encrypted_data")
+            database.commit()
+            assert store.import_fernet(tmp_path / "link.db", key) == 2
+        database.close()
+        path.write_bytes(before)
+        with sqlite3.connect(tmp_path / "twice.db") as database:
+            database.execute("CREATE TABLE encrypted_data (id, data)")
+            for _ in range(2):
+                database.execute("INSERT INTO encrypted_data VALUES ('a', ?)", [PlainFernet(key).encrypt(b"{}")])
+        database.close()
+        with pytest.raises(holdfast.MalformedError, match="two rows"):
+            store.import_fernet(tmp_path / "twice.db", key)

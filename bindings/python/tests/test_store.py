@@ -1,5 +1,6 @@
 import gc
 import pathlib
+import sys
 import threading
 import typing
 
@@ -8,6 +9,7 @@ from conftest import KEY
 from cryptography.fernet import Fernet as PlainFernet
 
 import holdfast
+from holdfast import _native as native
 from holdfast import EncryptedLocalStore, Fernet, Migration, Passphrase, UserKey
 
 
@@ -27,6 +29,8 @@ def test_records(store: EncryptedLocalStore) -> None:
     assert store.collections() == ["notes", "records"]
     assert store.list("notes") == ["b"] and dict(store.items()).keys() == {"a"}
     assert store.remove("a") and not store.remove("a")
+    store.store("a", {"most": 2**64 - 1, "least": -(2**63), "text": "1" * 30})
+    assert store.retrieve("a") == {"most": 2**64 - 1, "least": -(2**63), "text": "1" * 30}
 
 
 def test_what_cannot_be_stored(store: EncryptedLocalStore) -> None:
@@ -34,6 +38,10 @@ def test_what_cannot_be_stored(store: EncryptedLocalStore) -> None:
         store.store("a", {"x": float("nan")})
     with pytest.raises(holdfast.InvalidArgumentError):
         store.store("a", {"x": object()})
+    with pytest.raises(holdfast.InvalidArgumentError, match="64 bits"):
+        store.store("a", {"x": [1, {"y": 2**64}]})
+    with pytest.raises(holdfast.InvalidArgumentError):
+        store.store("a", {1: "not a text", "x": {}, (1,): 2})  # type: ignore[dict-item]
     with pytest.raises(holdfast.InvalidArgumentError):
         store.store("a", {"x": "\ud800"})
     with pytest.raises(holdfast.InvalidArgumentError):
@@ -230,6 +238,144 @@ def test_closing(tmp_path: pathlib.Path) -> None:
         with pytest.raises(holdfast.MisuseError):
             again.visit("SELECT id FROM records", [], lambda row: again.close())
         assert again.list() == ["a"]
+
+
+def test_objects_that_are_collected_where_they_cannot_be_closed(tmp_path: pathlib.Path) -> None:
+    told: list[typing.Any] = []
+    store = EncryptedLocalStore(tmp_path / "a.hf", KEY)
+    store.store("a", {"n": 1})
+
+    def observe(change: typing.Any) -> None:
+        told.append(store.retrieve_versioned("a"))  # its version is collected within the callback
+        told.clear()
+        gc.collect()
+
+    live = store.watch("SELECT id, doc FROM records", observe)
+
+    def edit(document: dict[str, typing.Any]) -> None:
+        engine = holdfast.SyncEngine(store)
+        engine.on_due(lambda: told.append("due"))
+        engine.subscribe(lambda event: None)
+        del engine
+        gc.collect()
+
+    for n in range(20):
+        store.update("a", edit)
+        store.patch("a", {"n": n})
+    other = store.watch("SELECT id FROM records", told.append)
+    store._children.clear()
+    with store.transaction():
+        del other
+        gc.collect()  # cannot wait for others here: it is closed after
+        store.patch("a", {"n": 100})
+    assert native._never_freed == []
+    assert store.list() == ["a"] and not native._abandoned  # any call closes it
+    del live, observe, edit, store
+    gc.collect()
+    EncryptedLocalStore(tmp_path / "a.hf", KEY).close()
+
+
+def test_nothing_is_kept_of_what_was_closed(store: EncryptedLocalStore) -> None:
+    store.store("a", {})
+    for _ in range(50):
+        store.watch("SELECT id FROM records", lambda change: None).close()
+        holdfast.ConflictResolver(store).subscribe(lambda conflicts: None).close()
+    assert not store._kept and not store._children
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_callback_that_cannot_be_entered_fails(tmp_path: pathlib.Path) -> None:
+    codes: list[str] = []
+
+    def deep(store: EncryptedLocalStore, depth: int) -> None:
+        if depth > 0:
+            deep(store, depth - 1)
+        else:
+            holdfast.Vault(store).create("deep", codes.append)
+
+    refused = 0
+    for depth in range(sys.getrecursionlimit() - 60, sys.getrecursionlimit()):
+        with EncryptedLocalStore(tmp_path / f"{depth}.hf", KEY) as store:
+            try:
+                deep(store, depth)
+            except (RecursionError, holdfast.CancelledError):
+                refused += 1
+            assert holdfast.Vault(store).exists() == bool(codes)  # no vault without its code
+            codes.clear()
+    assert refused > 0
+
+
+def test_versions_belong_to_their_record(store: EncryptedLocalStore) -> None:
+    store.store("a", {"n": 1})
+    found = store.retrieve_versioned("a")
+    assert found is not None
+    with pytest.raises(holdfast.MisuseError):
+        store.store("b", {"n": 1}, version=found.version)
+
+
+def test_what_rekey_would_lose_is_refused(store: EncryptedLocalStore) -> None:
+    store.store("a", {"n": 1})
+    errors: list[str] = []
+
+    def progress(phase: str, done: int, total: int) -> None:
+        try:
+            store.store("b", {})
+        except holdfast.InvalidArgumentError as error:
+            errors.append(str(error))
+
+    store.rekey(progress)
+    assert errors and store.list() == ["a"]
+
+
+def test_closing_inside_a_transaction(store: EncryptedLocalStore) -> None:
+    store.store("a", {})
+    live = store.watch("SELECT id FROM records", lambda change: None)
+    with store.transaction():
+        with pytest.raises(holdfast.MisuseError, match="transaction"):
+            live.close()
+    live.close()
+
+
+def test_anchor_and_upgrade(tmp_path: pathlib.Path) -> None:
+    class Anchor:
+        position: tuple[int, bytes] | None = None
+
+        def load(self) -> tuple[int, bytes] | None:
+            return self.position
+
+        def save(self, commits: int, root: bytes) -> None:
+            self.position = (commits, root)
+
+    anchor = Anchor()
+    path = tmp_path / "a.hf"
+    with EncryptedLocalStore(path, KEY, anchor=anchor) as store:
+        store.store("a", {})
+    assert anchor.position is not None and len(anchor.position[1]) == 16
+    assert EncryptedLocalStore.check_upgrade(path, KEY)["steps"] == []
+    anchor.position = (anchor.position[0] + 9, bytes(16))
+    with pytest.raises(holdfast.RolledBackError):
+        EncryptedLocalStore(path, KEY, anchor=anchor)
+    with EncryptedLocalStore(path, bytearray(KEY)) as store:
+        assert store.list() == ["a"]
+
+
+def test_closing_once_from_many_threads() -> None:
+    for _ in range(50):
+        flag = holdfast.CancelFlag()
+        failures: list[BaseException] = []
+
+        def close() -> None:
+            try:
+                flag.close()
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=close) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failures
 
 
 def test_threads(store: EncryptedLocalStore) -> None:

@@ -55,12 +55,10 @@ def test_conflicts_by_a_relay(pair: Pair) -> None:
 
 def test_packages_from_outside(pair: Pair) -> None:
     there = IncrementalSync(pair[1])
-    for bad in ([["x"]], ["?"], {"changes": [7]}):
-        with pytest.raises((holdfast.MalformedError, holdfast.InvalidArgumentError)):
+    for bad in ([["x"]], ["?"], {"changes": [7]}, {"changes": 5}, {}, "text", [""] * 1000, ["?" * 80]):
+        with pytest.raises(holdfast.MalformedError):
             there.apply_remote_changes(typing.cast(typing.Any, bad))
-    with pytest.raises(holdfast.MalformedError):
-        there.apply_remote_changes(typing.cast(typing.Any, "text"))
-    assert there.apply_remote_changes(["AAAA"]) == (0, []) and len(there.rejected) == 1
+    assert there.apply_remote_changes(["A" * 80]) == (0, []) and len(there.rejected) == 1
     assert there.apply_remote_changes([]) == (0, []) and there.rejected == []
 
 
@@ -152,6 +150,15 @@ def test_engine_and_asyncio(pair: Pair) -> None:
     engine.set_conditions("none", metered=True)
     engine.stop()
     engine.close()
+
+
+def test_an_engine_that_fails_ends_what_waits_for_it(store: EncryptedLocalStore) -> None:
+    async def app() -> None:
+        async with SyncEngine(store).running():
+            await asyncio.sleep(3600)
+
+    with pytest.raises(holdfast.HoldfastError):
+        asyncio.run(app())
 
 
 def test_privacy(store: EncryptedLocalStore, collector: Collector) -> None:

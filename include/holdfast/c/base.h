@@ -9,20 +9,25 @@
  * said. What is absent (a record, say) is no error: the result is NULL, or `found` is false.
  *
  * Text is UTF-8 that ends with a NUL, and is copied where it has to stay. JSON is text of that
- * kind; its members are named with the function that gives it. Ids of devices are 32 hex digits,
- * times are UTC milliseconds since 1970, unless it is said.
+ * kind; its members are named with the function, and others are refused. Its integers beyond 64
+ * bits become floating-point numbers, and of repeated keys the last one counts. Ids of devices are
+ * 32 hex digits, times are UTC milliseconds since 1970, unless it is said.
  *
  * Memory. A char* or uint8_t* that a function gives belongs to the caller: hf_free() wipes and
  * frees it. A const char* belongs to the library.
  *
  * Handles (hf_store*, …) are names of objects, never read through. They come from the functions
  * that give them and go with their …_close function; closing NULL does nothing. Closing a store
- * closes everything made from it. A close waits for calls of other threads, ends those that run
- * long, and cannot be done from within a callback of the same object. Handles may be used from all
- * threads, a transaction's apart, where the object's C++ class does not say otherwise.
+ * closes everything made from it. A close waits for calls of other threads, and ends syncs,
+ * engines, invitations, joins and the sending of what waits; what such calls begin meanwhile is
+ * HF_CANCELLED. It cannot be done from within a call or callback of the same object, nor, of live
+ * queries and subscriptions alone, inside a transaction. Handles may be used from all threads, a
+ * transaction's apart, where it is not said otherwise.
  *
  * Callbacks run on the calling thread where nothing else is said, get `user` back, and must return
- * normally: no exception, no longjmp. Their arguments are theirs until they return.
+ * normally: no exception, no longjmp. Their arguments are theirs until they return. A function that
+ * takes another's place (hf_engine_on_due, hf_conflicts_set_custom, …) does not wait for that one:
+ * keep its `user` until the handle is closed.
  *
  * Misuse (a NULL where none may be, a handle that is closed or of another kind, the wrong thread)
  * is HF_MISUSE; a debug build of the library prints it and aborts.

@@ -47,7 +47,8 @@ hf_code hf_store_close(hf_store* store);
 /* `priority` ranks the write under the strategy "priority"; NULL: the document's own field. */
 hf_code hf_store_put(hf_store* store, const char* collection, const char* id, const char* document,
                      const int64_t* priority);
-/* Against what was read: changes only the fields that differ from that version. */
+/* Against what was read of this very record: changes only the fields that differ from that version.
+ */
 hf_code hf_store_put_version(hf_store* store, const char* collection, const char* id,
                              const char* document, hf_version* version, const int64_t* priority);
 hf_code hf_store_get(hf_store* store, const char* collection, const char* id, char** document);
@@ -76,7 +77,7 @@ hf_code hf_store_collections(hf_store* store, char** names); /* ["notes", "recor
 
 /* All calls of this thread on the store until commit happen, or none. Another thread's calls wait
  * meanwhile. Nested ones join the outermost; the inner ones end first. Both functions close the
- * handle, whatever they return. HF_MISUSE on another thread. */
+ * handle, whatever they return but HF_MISUSE: on another thread, or before an inner one. */
 hf_code hf_transaction_begin(hf_store* store, hf_transaction** out);
 hf_code hf_transaction_commit(hf_transaction* transaction);
 hf_code hf_transaction_rollback(hf_transaction* transaction);

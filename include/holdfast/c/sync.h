@@ -83,7 +83,8 @@ hf_code hf_engine_set_conditions(hf_engine* engine, const char* network, bool me
                                  bool saves_power);
 hf_code hf_engine_stop(hf_engine* engine);
 /* {"kind": "state" | "progress" | "conflicts" | "warning"} with "state" (as of hf_states),
- * "progress", "conflicts" or "warning". On the thread that caused it. */
+ * "progress", "conflicts" or "warning". On the thread that caused it; the observer must not call
+ * hf_engine_run or hf_engine_step, of which one may run at a time. */
 hf_code hf_engine_subscribe(hf_engine* engine, hf_observe observer, void* user,
                             hf_subscription** out);
 /* The engine's own sync and states; closed with the engine. */

@@ -7,7 +7,8 @@
  *   {"id", "name", "kind", "added_by", "by_recovery", "this_device", "state", "last_seen_ms",
  *    "revoked_by"}
  *
- * Device names have 1 to 64 bytes; `kind` ("phone", "laptop", …) may be NULL.
+ * One thread at a time for each store; not inside a transaction, nor from within a callback of a
+ * sync. Device names have 1 to 64 bytes; `kind` ("phone", "laptop", …) may be NULL.
  */
 
 #include "holdfast/c/store.h"

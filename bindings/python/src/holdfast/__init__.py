@@ -9,6 +9,7 @@ through a relay that can read nothing.
 from holdfast._native import CancelFlag, Subscription, ffi, lib
 from holdfast.conflict_resolution import Conflict, ConflictResolver, Resolution
 from holdfast.encrypted_storage import (
+    Anchor,
     EncryptedLocalStore,
     LiveQuery,
     Migration,
@@ -36,6 +37,7 @@ __version__: str = ffi.string(lib.hf_library_version()).decode()
 
 __all__ = [
     *errors.__all__,
+    "Anchor",
     "Applied",
     "CancelFlag",
     "Conflict",

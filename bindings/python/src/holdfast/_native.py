@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import json
 import pathlib
+import re
+import sys
 import threading
-import warnings
 from types import TracebackType
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable, Iterator, Mapping, TypeVar
 
 from holdfast._abi import ffi as _ffi
 from holdfast.errors import BY_CODE, InternalError, InvalidArgumentError, MisuseError
@@ -42,11 +45,30 @@ def path_text(path: str | pathlib.PurePath) -> bytes:
 
 
 def dump(value: Any) -> bytes:
-    """A value as JSON. Integers beyond 64 bits are refused: other languages could not read them."""
+    """A value as JSON. Integers beyond 64 bits are refused: they would become other numbers."""
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError) as error:  # UnicodeEncodeError is a ValueError
+        encoded = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        raise InvalidArgumentError("a text must be valid Unicode") from None
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgumentError(f"this is no JSON: {error}") from None
+    if _LONG_NUMBER.search(encoded):
+        _check_integers(value)
+    return encoded
+
+
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+
+
+def _check_integers(value: Any) -> None:
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise InvalidArgumentError("an integer must fit into 64 bits: use a text for longer ones")
+    if isinstance(value, Mapping):
+        for member in value.values():
+            _check_integers(member)
+    elif isinstance(value, (list, tuple)):
+        for element in value:
+            _check_integers(element)
 
 
 def take(pointer: Any) -> str:
@@ -63,6 +85,13 @@ def decode(pointer: Any) -> str:
 
 
 def check(code: int) -> None:
+    """Raises what a call's code says, or what a callback of it has raised."""
+    if getattr(_thread, "depth", 0) == 0:
+        raised, _thread.raised = getattr(_thread, "raised", None), None
+        if _abandoned and getattr(_thread, "transactions", 0) == 0:
+            _close_abandoned()
+        if raised is not None:
+            raise raised
     if code == lib.HF_OK:
         return
     message = ffi.string(lib.hf_error_message()).decode(errors="replace")
@@ -70,10 +99,6 @@ def check(code: int) -> None:
     if name == "out_of_memory":
         raise MemoryError(message)
     raise BY_CODE.get(name, InternalError)(message)
-
-
-def new(declaration: str) -> Any:
-    return ffi.new(declaration)
 
 
 def text_out(function: Callable[..., int], *arguments: Any) -> str | None:
@@ -107,6 +132,28 @@ def value_out(declaration: str, function: Callable[..., int], *arguments: Any) -
     return out[0]
 
 
+def _callback(
+    declaration: str, function: Callable[..., Any], failed: Any, report: Callable[[BaseException], None]
+) -> Any:
+    """A C function that calls `function`, and gives `failed` where that raises or cannot be entered."""
+
+    def guarded(*arguments: Any) -> Any:
+        _thread.depth = getattr(_thread, "depth", 0) + 1
+        try:
+            return function(*arguments)
+        except BaseException as error:
+            report(error)
+            return failed
+        finally:
+            _thread.depth -= 1
+
+    def not_entered(kind: object, error: BaseException, trace: object) -> None:
+        report(error)
+
+    result = {} if failed is None else {"error": failed}
+    return ffi.callback(declaration, guarded, onerror=not_entered, **result)
+
+
 class Callbacks:
     """The callbacks of one call. What one raises ends the call, and is raised from it."""
 
@@ -115,23 +162,16 @@ class Callbacks:
         self._raised: BaseException | None = None
 
     def make(self, declaration: str, function: Callable[..., Any], failed: Any = None) -> Any:
-        """A C function that calls `function`; gives `failed` where that raises."""
+        def unless_raised(*arguments: Any) -> Any:
+            return failed if self._raised is not None else function(*arguments)
 
-        def guarded(*arguments: Any) -> Any:
-            _thread.depth = getattr(_thread, "depth", 0) + 1
-            try:
-                if self._raised is not None:
-                    return failed
-                return function(*arguments)
-            except BaseException as error:  # it goes on from call()
-                self._raised = error
-                return failed
-            finally:
-                _thread.depth -= 1
-
-        made = ffi.callback(declaration, guarded)
+        made = _callback(declaration, unless_raised, failed, self._keep)
         self._kept.append(made)
         return made
+
+    def _keep(self, error: BaseException) -> None:
+        if self._raised is None:
+            self._raised = error
 
     def call(self, function: Callable[..., int], *arguments: Any) -> None:
         code = function(*arguments)
@@ -140,18 +180,49 @@ class Callbacks:
         check(code)
 
 
-def lasting(declaration: str, function: Callable[..., Any], failed: Any = None) -> Any:
-    """A C function for later calls: keep it as long as those may come. What `function` raises is
-    reported by sys.unraisablehook."""
+@contextlib.contextmanager
+def in_transaction() -> Iterator[None]:
+    _thread.transactions = getattr(_thread, "transactions", 0) + 1
+    try:
+        yield
+    finally:
+        _thread.transactions -= 1
 
-    def guarded(*arguments: Any) -> Any:
-        _thread.depth = getattr(_thread, "depth", 0) + 1
+
+class _Unraisable:
+    def __init__(self, error: BaseException) -> None:
+        self.exc_type, self.exc_value, self.exc_traceback = type(error), error, error.__traceback__
+        self.err_msg, self.object = "in a callback of Holdfast", None
+
+
+def lasting(declaration: str, function: Callable[..., Any], failed: Any = None, raises: bool = False) -> Any:
+    """A C function for later calls: keep it as long as those may come. What `function` raises is raised
+    from the call that it is part of (`raises`), or reported by sys.unraisablehook."""
+
+    def report(error: BaseException) -> None:
+        if raises:
+            _thread.raised = error
+        else:
+            sys.unraisablehook(_Unraisable(error))  # type: ignore[arg-type]
+
+    return _callback(declaration, function, failed, report)
+
+
+# Handles whose objects were collected where they could not be closed: (function, pointer, what is kept).
+_abandoned: collections.deque[tuple[Any, Any, Any]] = collections.deque()
+
+
+def _close_abandoned() -> None:
+    for _ in range(len(_abandoned)):
         try:
-            return function(*arguments)
-        finally:
-            _thread.depth -= 1
+            function, pointer, kept = _abandoned.popleft()
+        except IndexError:
+            return
+        if function(pointer) != lib.HF_OK:
+            _never_freed.append(kept)  # C may still call what is in it
 
-    return ffi.callback(declaration, guarded, error=failed)
+
+_never_freed: list[Any] = []
 
 
 class Handle:
@@ -161,27 +232,42 @@ class Handle:
     _close: str  # the C function's name
 
     def __init__(self, pointer: Any, parent: Handle | None = None) -> None:
-        self._raw = pointer
+        self._cell = [pointer]  # popping is one step: two threads close it once
         self._parent = parent
         self._kept: list[Any] = []  # callbacks that the library may call
+        self._children: dict[int, Handle] = {}  # observers, which live until they are closed
 
     @property
     def closed(self) -> bool:
-        return self._raw is None or (self._parent is not None and self._parent.closed)
+        return not self._cell or (self._parent is not None and self._parent.closed)
 
     @property
     def _pointer(self) -> Any:
-        if self.closed:
-            raise MisuseError(f"this {type(self).__name__} is closed")
-        return self._raw
+        try:
+            if not self.closed:
+                return self._cell[0]
+        except IndexError:
+            pass
+        raise MisuseError(f"this {type(self).__name__} is closed")
+
+    def _adopt(self, child: Handle) -> None:
+        self._children[id(child)] = child
 
     def close(self) -> None:
-        if self.closed:
-            self._raw = None
+        try:
+            was_closed = self.closed
+            pointer = self._cell.pop()
+        except IndexError:
             return
-        pointer = self._raw
-        check(getattr(lib, self._close)(pointer))
-        self._raw = None
+        if not was_closed:
+            code = getattr(lib, self._close)(pointer)
+            if code != lib.HF_OK:
+                self._cell.append(pointer)
+            check(code)
+        if self._parent is not None:
+            self._parent._children.pop(id(self), None)
+        self._children.clear()
+        self._kept.clear()
 
     def __enter__(self: Self) -> Self:
         return self
@@ -192,16 +278,17 @@ class Handle:
         self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_raw", None) is None or self.closed:
+        # Where it is collected, a callback may run, or a transaction be open: it is closed after that,
+        # and what C may call is kept until then.
+        try:
+            was_closed = self.closed
+            pointer = self._cell.pop()
+        except (IndexError, AttributeError):
             return
-        # Within a callback it might wait for itself.
-        if getattr(_thread, "depth", 0) == 0:
-            try:
-                getattr(lib, self._close)(self._raw)
-            except (TypeError, AttributeError):
-                pass  # the interpreter ends
-        else:
-            warnings.warn(f"a {type(self).__name__} was left open", ResourceWarning, stacklevel=2)
+        if not was_closed:
+            _abandoned.append((getattr(lib, self._close), pointer, (self._kept, self._children)))
+            if getattr(_thread, "depth", 0) == 0 and getattr(_thread, "transactions", 0) == 0:
+                _close_abandoned()
 
 
 class Subscription(Handle):

@@ -104,8 +104,11 @@ class ConflictResolver:
         custom = given.get("custom")
         decide = callbacks.make(_DECIDE, _decide(custom), 1) if custom else NULL
         documents = (native.dump(local_data), native.dump(remote_data), native.dump(how))
-        callbacks.call(lib.hf_resolve_conflict, *documents, decide, NULL, out)
-        value = json.loads(native.take(out[0]))
+        try:
+            callbacks.call(lib.hf_resolve_conflict, *documents, decide, NULL, out)
+            value = native.loads_out(out)
+        finally:
+            lib.hf_free(out[0])
         return Resolution(value["type"], value.get("value"), value["needs_user"], value["lineage"])
 
     def conflicts(self, pending_only: bool = False) -> list[Conflict]:
@@ -154,7 +157,7 @@ class ConflictResolver:
         subscription = Subscription(pointer, self._store)
         subscription._kept.append(made)
         assert self._store is not None
-        self._store._kept.append(subscription)
+        self._store._adopt(subscription)
         return subscription
 
     def set_policy(self, collection: str, path: str, strategy: str = "timestamp", **rest: Any) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import pathlib
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any, Callable, Iterator, Mapping, Protocol, Sequence
 
 from holdfast import _native as native
 from holdfast._native import NULL, CancelFlag, Handle, Progress, Subscription, ffi, lib
-from holdfast.errors import ExistsError, InvalidArgumentError, NotAStoreError
+from holdfast.errors import InvalidArgumentError, NotAStoreError
 from holdfast.keys import Fernet, KeyLike, Passphrase, UserKey, generate_fernet_key, key_of
 
 __all__ = [
+    "Anchor",
     "CancelFlag",
     "EncryptedLocalStore",
     "Fernet",
@@ -55,6 +55,16 @@ class VersionedDocument:
     updated_ms: int
 
 
+class Anchor(Protocol):
+    """A place outside of the store's file, such as the platform's key store: see StoreAnchor in C++."""
+
+    def load(self) -> tuple[int, bytes] | None:
+        """What was saved last: a count and 16 bytes. None: nothing yet."""
+
+    def save(self, commits: int, root: bytes) -> None:
+        """Durable when it returns; called after each transaction, before it is acknowledged."""
+
+
 class LiveQuery(Handle):
     """A query that runs again whenever its result changes, until it is closed."""
 
@@ -90,27 +100,28 @@ class EncryptedLocalStore(Handle):
         cache_mib: int = 0,
         passphrase_memory_mib: int = 0,
         history_days: int = 30,
-        import_plain: bool = True,
+        checkpoint_bytes: int = 8 << 20,
+        anchor: Anchor | None = None,
     ) -> None:
         """Opens the store, or makes it. `mode` is "or_create", "existing" or "create"; with the
-        `durability` "relaxed" a power cut may take the last moments.
-
-        Where `db_path` is a plain SQLite database of Fernet tokens (a table `encrypted_data` with
-        `id` and `data`) and `user_key` their Fernet key, its rows are imported into a store that
-        takes its place, unless `import_plain` is false; the database is kept beside it, as
-        `db_path` with ".fernet".
-        """
+        `durability` "relaxed" a power cut may take the last moments; `anchor` keeps the store's
+        position elsewhere, so that an old copy of the file is noticed."""
         options = _options(mode, durability, cache_mib, passphrase_memory_mib, history_days)
+        options.checkpoint_bytes = checkpoint_bytes
+        kept = [] if anchor is None else _set_anchor(options, anchor)
         with _opened(user_key) as key:
             arguments = (native.path_text(db_path), key._pointer, options)
             try:
                 pointer = native.value_out("hf_store**", lib.hf_store_open, *arguments)
             except NotAStoreError:
-                if not import_plain or mode == "create" or key.kind != "fernet" or not _is_sqlite(db_path):
-                    raise
-                _replace_plain(str(db_path), key, options)
-                pointer = native.value_out("hf_store**", lib.hf_store_open, *arguments)
+                if _is_sqlite(db_path):
+                    raise NotAStoreError(
+                        f"{db_path} is a plain SQLite database: open a store of another name, import it "
+                        f'there with store.import_fernet("{db_path}", key), and use that store from then on'
+                    ) from None
+                raise
         super().__init__(pointer)
+        self._kept += kept
         self.path = str(db_path)
 
     # Records
@@ -128,7 +139,7 @@ class EncryptedLocalStore(Handle):
         that was read earlier, only what differs from that is changed, and what landed in between
         stays beside it as a conflict."""
         where = (native.text(collection), native.text(key), native.dump(data))
-        rank = NULL if priority is None else ffi.new("int64_t*", priority)
+        rank = _rank(priority)
         if version is None:
             native.check(lib.hf_store_put(self._pointer, *where, rank))
         else:
@@ -156,7 +167,14 @@ class EncryptedLocalStore(Handle):
             json.loads(native.take(document[0])), RecordVersion(version[0], self), created[0], updated[0]
         )
 
-    def update(self, key: str, edit: Callable[[dict[str, Any]], Any], *, collection: str = RECORDS) -> bool:
+    def update(
+        self,
+        key: str,
+        edit: Callable[[dict[str, Any]], Any],
+        *,
+        collection: str = RECORDS,
+        priority: int | None = None,
+    ) -> bool:
         """Reads, lets `edit` change the dict (or return another), and writes, in one transaction.
         False where there is none."""
 
@@ -170,14 +188,16 @@ class EncryptedLocalStore(Handle):
         found = ffi.new("bool*")
         edit_c = callbacks.make("int(void*, const char*, hf_reply*)", change, 1)
         where = (native.text(collection), native.text(key))
-        callbacks.call(lib.hf_store_update, self._pointer, *where, edit_c, NULL, NULL, found)
+        callbacks.call(lib.hf_store_update, self._pointer, *where, edit_c, NULL, _rank(priority), found)
         return bool(found[0])
 
-    def patch(self, key: str, merge_patch: Document, *, collection: str = RECORDS) -> bool:
+    def patch(
+        self, key: str, merge_patch: Document, *, collection: str = RECORDS, priority: int | None = None
+    ) -> bool:
         """Changes the fields that `merge_patch` names (RFC 7396; None deletes). False where there is
         no record."""
         where = (native.text(collection), native.text(key), native.dump(merge_patch))
-        return bool(native.value_out("bool*", lib.hf_store_patch, self._pointer, *where, NULL))
+        return bool(native.value_out("bool*", lib.hf_store_patch, self._pointer, *where, _rank(priority)))
 
     def remove(self, key: str, *, collection: str = RECORDS) -> bool:
         """False where there was none."""
@@ -213,12 +233,13 @@ class EncryptedLocalStore(Handle):
         """All calls of this thread on the store in the `with` happen together, or, where it raises,
         none. Other threads wait meanwhile: nothing may be awaited in it."""
         pointer = native.value_out("hf_transaction**", lib.hf_transaction_begin, self._pointer)
-        try:
-            yield
-        except BaseException:
-            native.check(lib.hf_transaction_rollback(pointer))
-            raise
-        native.check(lib.hf_transaction_commit(pointer))
+        with native.in_transaction():
+            try:
+                yield
+            except BaseException:
+                native.check(lib.hf_transaction_rollback(pointer))
+                raise
+            native.check(lib.hf_transaction_commit(pointer))
 
     # Queries
 
@@ -263,7 +284,8 @@ class EncryptedLocalStore(Handle):
         self, sql: str, changed: Callable[[dict[str, Any]], Any], parameters: Sequence[Any] = ()
     ) -> LiveQuery:
         """Calls `changed` now, and after each commit that changed the result, on the thread that
-        committed, with {"added", "removed", "rows"}, until the LiveQuery is closed."""
+        committed, with {"added", "removed", "rows"}, until the LiveQuery is closed: not within a
+        transaction."""
 
         def tell(_: Any, change: Any) -> None:
             changed(json.loads(native.decode(change)))
@@ -274,7 +296,7 @@ class EncryptedLocalStore(Handle):
             native.value_out("hf_live_query**", lib.hf_store_watch, self._pointer, *given, made, NULL), self
         )
         live._kept.append(made)
-        self._kept.append(live)
+        self._adopt(live)
         return live
 
     def create_index(self, collection: str, path: str) -> bool:
@@ -415,20 +437,32 @@ class EncryptedLocalStore(Handle):
         return {"records": records[0], "bytes": size[0]}
 
     def import_fernet(
-        self, sqlite_path: str | pathlib.PurePath, *keys: str | bytes, collection: str = RECORDS
+        self, sqlite_path: str | pathlib.PurePath, *keys: str | bytes, collection: str = RECORDS, progress: Progress | None = None
     ) -> int:
         """A plain SQLite database of Fernet tokens, in one transaction. How many records."""
-        with Fernet(*keys) as fernet:
-            where = (native.path_text(sqlite_path), fernet._pointer, native.text(collection), NULL, NULL)
-            return int(native.value_out("uint64_t*", lib.hf_import_fernet, self._pointer, *where))
+        return self._move(lib.hf_import_fernet, sqlite_path, keys, collection, progress)
 
     def export_fernet(
-        self, sqlite_path: str | pathlib.PurePath, *keys: str | bytes, collection: str = RECORDS
+        self, sqlite_path: str | pathlib.PurePath, *keys: str | bytes, collection: str = RECORDS, progress: Progress | None = None
     ) -> int:
         """One collection in a new database of that kind; ids and times are in plain text there."""
+        return self._move(lib.hf_export_fernet, sqlite_path, keys, collection, progress)
+
+    def _move(self, function: Any, path: Any, keys: Any, collection: str, progress: Progress | None) -> int:
+        callbacks, records = native.Callbacks(), ffi.new("uint64_t*")
         with Fernet(*keys) as fernet:
-            where = (native.path_text(sqlite_path), fernet._pointer, native.text(collection), NULL, NULL)
-            return int(native.value_out("uint64_t*", lib.hf_export_fernet, self._pointer, *where))
+            report = native.progress_of(callbacks, progress)
+            where = (native.path_text(path), fernet._pointer, native.text(collection))
+            callbacks.call(function, self._pointer, *where, report, NULL, records)
+        return int(records[0])
+
+    @staticmethod
+    def check_upgrade(db_path: str | pathlib.PurePath, user_key: KeyLike) -> dict[str, Any]:
+        """What opening it with this version will do to its tables: {"from", "to", "steps"}."""
+        with _opened(user_key) as key:
+            given = (native.path_text(db_path), key._pointer, NULL)
+            report: dict[str, Any] = native.json_out(lib.hf_store_check_upgrade, *given)
+        return report
 
 
 def restore(
@@ -439,16 +473,24 @@ def restore(
     *,
     replace: bool = False,
     progress: Progress | None = None,
+    durability: str = "full",
+    passphrase_memory_mib: int = 0,
+    history_days: int = 30,
 ) -> dict[str, int]:
     """Makes a store at `db_path` of a backup's records, a new device in no vault: {"records",
     "bytes"}. With `replace`, in the place of a store that is not open."""
     callbacks, records, size = native.Callbacks(), ffi.new("uint64_t*"), ffi.new("uint64_t*")
     with _opened(backup_key) as opens, _opened(user_key) as key:
         source = (native.path_text(backup_path), opens._pointer)
-        target = (native.path_text(db_path), key._pointer, replace, NULL)
+        options = _options("create", durability, 0, passphrase_memory_mib, history_days)
+        target = (native.path_text(db_path), key._pointer, replace, options)
         report = native.progress_of(callbacks, progress)
         callbacks.call(lib.hf_restore, *source, *target, report, NULL, records, size)
     return {"records": records[0], "bytes": size[0]}
+
+
+def _rank(priority: int | None) -> Any:
+    return NULL if priority is None else ffi.new("int64_t*", priority)
 
 
 def list_of(parameters: Sequence[Any]) -> list[Any]:
@@ -484,33 +526,22 @@ def _is_sqlite(path: str | pathlib.PurePath) -> bool:
         return file.read(len(_SQLITE)) == _SQLITE
 
 
-def _replace_plain(path: str, key: UserKey, options: Any) -> None:
-    """Imports a database of Fernet tokens into a store that takes its place: in one step, so that a
-    process that is killed leaves the one or the other."""
-    for end in ("-wal", "-journal"):
-        if os.path.exists(path + end) and os.path.getsize(path + end) > 0:
-            raise InvalidArgumentError(
-                f"{path} is a plain SQLite database with changes in {path + end}: "
-                "let its program close it first"
-            )
-    kept, made = path + ".fernet", path + ".importing"
-    for end in ("", "-wal"):
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(made + end)
-    opened = (native.text(made), key._pointer, options)
-    with _Store(native.value_out("hf_store**", lib.hf_store_open, *opened)) as store:
-        with Fernet(key) as fernet:
-            where = (native.text(path), fernet._pointer, NULL, NULL, NULL)
-            native.value_out("uint64_t*", lib.hf_import_fernet, store._pointer, *where)
-    try:
-        os.link(path, kept)
-    except FileExistsError:
-        if not os.path.samefile(path, kept):
-            raise ExistsError(
-                f"{kept} exists already: move it away, so that {path} can be kept there"
-            ) from None
-    os.replace(made, path)
+def _set_anchor(options: Any, anchor: Anchor) -> list[Any]:
+    def load(_: Any, commits: Any, root: Any) -> int:
+        position = anchor.load()
+        if position is None:
+            return 1
+        commits[0] = position[0]
+        ffi.memmove(root, position[1], 16)
+        return 0
 
+    def save(_: Any, commits: int, root: Any) -> int:
+        anchor.save(commits, bytes(ffi.buffer(root, 16)))
+        return 0
 
-class _Store(Handle):
-    _close = "hf_store_close"
+    kept = [
+        native.lasting("int(void*, uint64_t*, uint8_t*)", load, 2, raises=True),
+        native.lasting("int(void*, uint64_t, const uint8_t*)", save, 1, raises=True),
+    ]
+    options.anchor_load, options.anchor_save = kept
+    return kept

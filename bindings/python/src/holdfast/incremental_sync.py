@@ -84,7 +84,7 @@ class IncrementalSync(Handle):
                 try:
                     progress(SyncProgress(native.decode(phase), *rest))
                 except BaseException:
-                    lib.hf_sync_cancel(self._raw)
+                    lib.hf_sync_cancel(self._pointer)
                     raise
 
             observe = callbacks.make(
@@ -157,6 +157,6 @@ class IncrementalSync(Handle):
 
 def _changes(given: Changes) -> bytes:
     changes = given.get("changes") if isinstance(given, Mapping) else given
-    if changes is None or isinstance(changes, (str, bytes)):
+    if not isinstance(changes, (list, tuple)):
         raise MalformedError("this is no package of a sync, nor its changes")
     return native.dump(list(changes))

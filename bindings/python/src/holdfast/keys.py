@@ -18,15 +18,17 @@ class UserKey(Handle):
     _close = "hf_key_close"
 
     @classmethod
-    def passphrase(cls, passphrase: str | bytes) -> UserKey:
+    def passphrase(cls, passphrase: str | bytes | bytearray) -> UserKey:
         """Any text or bytes but none at all; derives its key with Argon2id."""
         given = passphrase.encode() if isinstance(passphrase, str) else passphrase
-        return cls(native.value_out("hf_key**", lib.hf_key_passphrase, given, len(given)))
+        octets = ffi.from_buffer(given)
+        return cls(native.value_out("hf_key**", lib.hf_key_passphrase, octets, len(given)))
 
     @classmethod
-    def raw(cls, key: bytes) -> UserKey:
-        """32 random bytes, such as a platform's key store gives."""
-        return cls(native.value_out("hf_key**", lib.hf_key_raw, key, len(key)))
+    def raw(cls, key: bytes | bytearray) -> UserKey:
+        """32 random bytes, such as a platform's key store gives; of a bytearray nothing is copied into
+        Python's memory, so that you can wipe it."""
+        return cls(native.value_out("hf_key**", lib.hf_key_raw, ffi.from_buffer("uint8_t[]", key), len(key)))
 
     @classmethod
     def fernet(cls, key: str | bytes) -> UserKey:
@@ -63,7 +65,7 @@ class UserKey(Handle):
             ffi.memmove(secret, found, 32)
             return 0
 
-        made = native.lasting("int(void*, const uint8_t*, uint8_t*)", find, 1)
+        made = native.lasting("int(void*, const uint8_t*, uint8_t*)", find, 1, raises=True)
         key = cls(native.value_out("hf_key**", lib.hf_key_callback, made, native.NULL))
         _for_ever.append(made)  # stores that it opened may call it after it is closed
         return key
@@ -91,7 +93,7 @@ class Passphrase:
         return "Passphrase(…)"
 
 
-KeyLike = Union[UserKey, Passphrase, bytes, str]
+KeyLike = Union[UserKey, Passphrase, bytes, bytearray, str]
 
 
 def key_of(key: KeyLike) -> UserKey:
@@ -100,7 +102,7 @@ def key_of(key: KeyLike) -> UserKey:
         return key
     if isinstance(key, Passphrase):
         return key.key()
-    if isinstance(key, bytes) and len(key) == 32:
+    if isinstance(key, (bytes, bytearray)) and len(key) == 32:
         return UserKey.raw(key)
     if isinstance(key, (str, bytes)) and len(key) == 44:
         return UserKey.fernet(key)

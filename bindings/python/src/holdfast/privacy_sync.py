@@ -30,7 +30,7 @@ def _action(action: Action) -> Any:
         native.reply(reply, action(json.loads(native.decode(value))))
         return 0
 
-    return native.lasting(_ACTION, act, 1)
+    return native.lasting(_ACTION, act, 1, raises=True)
 
 
 class PrivacyPolicy(Handle):
@@ -41,6 +41,13 @@ class PrivacyPolicy(Handle):
     def __init__(self, policy: Mapping[str, Any] | str) -> None:
         given = native.text(policy) if isinstance(policy, str) else native.dump(policy)
         super().__init__(native.value_out("hf_privacy_policy**", lib.hf_privacy_policy_parse, given))
+
+    @classmethod
+    def none(cls) -> PrivacyPolicy:
+        """Provides for nothing: enough to take permissions back."""
+        policy = cls.__new__(cls)
+        Handle.__init__(policy, native.value_out("hf_privacy_policy**", lib.hf_privacy_policy_none))
+        return policy
 
     @property
     def version(self) -> int:
@@ -134,19 +141,13 @@ class PrivacyFirstSync(Handle):
         policy: PrivacyPolicy | Mapping[str, Any] | str,
         prompt: Prompt | None = None,
     ) -> None:
-        self._raised: BaseException | None = None
         made = NULL
 
         def ask(_: Any, request: Any) -> int:
-            assert prompt is not None
-            try:
-                return 1 if prompt(json.loads(native.decode(request))) is True else 0
-            except BaseException as error:  # a no, and on to the caller
-                self._raised = error
-                return 0
+            return 1 if prompt and prompt(json.loads(native.decode(request))) is True else 0
 
-        if prompt is not None:
-            made = native.lasting("int(void*, const char*)", ask, 0)
+        if prompt is not None:  # what it raises counts as no, and goes on to the caller
+            made = native.lasting("int(void*, const char*)", ask, 0, raises=True)
         opened = policy if isinstance(policy, PrivacyPolicy) else PrivacyPolicy(policy)
         try:
             given = (store._pointer, opened._pointer, made, NULL)
@@ -177,11 +178,7 @@ class PrivacyFirstSync(Handle):
         if destination is not None:
             options["destination"] = destination
         given = (native.text(data_type), native.text(purpose), native.dump(options))
-        self._raised = None
-        granted = bool(native.value_out("bool*", lib.hf_privacy_request, self._pointer, *given))
-        if self._raised is not None:
-            raise self._raised
-        return granted
+        return bool(native.value_out("bool*", lib.hf_privacy_request, self._pointer, *given))
 
     def grants(self) -> list[Grant]:
         """Every decision of the user, on any device, the latest first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import threading
 from typing import Any, AsyncIterator, Callable, Sequence
 
 from holdfast import _native as native
@@ -17,7 +18,7 @@ __all__ = ["SyncEngine", "changes"]
 
 class SyncEngine(Handle):
     """Sends edits a little after they were made, takes what others send, tries again when the network
-    is back. It starts no thread: call run() on one of yours, or `async with engine.running()`.
+    is back. Call run() on a thread of yours, or use `async with engine.running()`.
 
     An event is a dict: "kind" is "state", "progress", "conflicts" or "warning", and what it tells is
     under that name.
@@ -74,7 +75,7 @@ class SyncEngine(Handle):
         pointer = native.value_out("hf_subscription**", lib.hf_engine_subscribe, self._pointer, made, NULL)
         subscription = Subscription(pointer, self)
         subscription._kept.append(made)
-        self._kept.append(subscription)
+        self._adopt(subscription)
         return subscription
 
     @property
@@ -93,13 +94,39 @@ class SyncEngine(Handle):
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[SyncEngine]:
-        """Runs on a thread of asyncio's while the `with` lasts."""
-        run = asyncio.create_task(asyncio.to_thread(self.run))
+        """Runs on a thread of its own while the `with` lasts. Where the engine fails, what is in the
+        `with` is cancelled, and the error is raised from it. Once for each engine."""
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        ended: asyncio.Future[BaseException | None] = loop.create_future()
+        leaving = False
+
+        def end(error: BaseException | None) -> None:
+            ended.set_result(error)
+            if error is not None and not leaving and task is not None:
+                task.cancel()  # what is in the `with` would wait for nothing
+
+        def run() -> None:
+            error: BaseException | None = None
+            try:
+                self.run()
+            except BaseException as raised:
+                error = raised
+            loop.call_soon_threadsafe(end, error)
+
+        threading.Thread(target=run, name="holdfast-engine").start()
         try:
             yield self
+        except asyncio.CancelledError:
+            if ended.done() and (error := ended.result()) is not None:
+                raise error from None
+            raise
         finally:
+            leaving = True
             self.stop()
-            await run
+            error = await ended
+        if error is not None:
+            raise error
 
 
 @contextlib.asynccontextmanager

@@ -80,5 +80,5 @@ class SyncStateManager(Handle):
         pointer = native.value_out("hf_subscription**", lib.hf_states_subscribe, self._pointer, made, NULL)
         subscription = Subscription(pointer, self)
         subscription._kept.append(made)
-        self._kept.append(subscription)
+        self._adopt(subscription)
         return subscription

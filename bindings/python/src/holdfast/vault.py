@@ -73,7 +73,8 @@ class Vault:
         cancel: CancelFlag | None = None,
     ) -> Device:
         """Lets one other device in while both are there. `show` gets the code to type (or to scan);
-        `confirm` gets the other's name, kind and fingerprint, which it must show, too."""
+        `confirm` gets the other's name, kind and fingerprint, which it must show, too. Where one of
+        them raises, `cancel` is set."""
         callbacks, out = native.Callbacks(), ffi.new("char**")
 
         def show_code(_: Any, code: Any) -> None:
@@ -122,6 +123,17 @@ class Vault:
         label = (native.text(name), native.text_or_null(kind), native.text_or_null(relay))
         given = (native.text(code), *label, show, NULL, native.flag_of(cancel))
         callbacks.call(lib.hf_vault_join, self._pointer, *given)
+
+    @staticmethod
+    def check_join(code: str, name: str, kind: str | None = None, *, relay: str | None = None) -> None:
+        """Raises what join() raises for its arguments alone, before a store is made for them."""
+        label = (native.text(name), native.text_or_null(kind), native.text_or_null(relay))
+        native.check(lib.hf_vault_check_join(native.text(code), *label))
+
+    @staticmethod
+    def check_recover(code: str, relay: str, name: str, kind: str | None = None) -> None:
+        label = (native.text(relay), native.text(name), native.text_or_null(kind))
+        native.check(lib.hf_vault_check_recover(native.text(code), *label))
 
     def devices(self) -> list[Device]:
         """In the order they entered; those that were taken out, too. As of the last sync."""
