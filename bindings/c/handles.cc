@@ -86,6 +86,7 @@ void* add(std::shared_ptr<Object> object, const void* parent) {
   }
   all.entries.emplace(number, std::move(entry));
   ++all.next;
+  // A name, which nobody reads through: NOLINTNEXTLINE(performance-no-int-to-ptr)
   return reinterpret_cast<void*>(static_cast<std::uintptr_t>(number));
 }
 
@@ -99,6 +100,7 @@ void close(const void* handle, const char* kind) {
   if (std::string_view(found->second->object->name()) != kind)
     wrong_kind(*found->second->object, kind);
   std::vector<std::uint64_t> numbers = family_of(all, number_of(handle));
+  closing.reserve(numbers.size());
   for (std::uint64_t number : numbers) closing.push_back(all.entries[number]);
   for (const auto& entry : closing) {
     if (is_held_here(entry.get())) {

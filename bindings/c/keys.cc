@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "bindings/c/objects.h"
 
 using namespace holdfast;
@@ -73,6 +75,7 @@ hf_code hf_fernet_open(hf_key* const* keys, size_t count, hf_fernet** out) {
     c::out(out);
     if (!keys) throw Misuse("the keys are NULL");
     std::vector<UserKey> all;
+    all.reserve(std::min<std::size_t>(count, 64));
     for (std::size_t i = 0; i < count; ++i) all.push_back(UseKey(keys[i])->key);
     give_handle(out, std::make_shared<FernetObject>(Fernet(std::move(all))));
   });
