@@ -14,7 +14,7 @@ struct Registry {
   std::mutex mutex;
   std::condition_variable returned;
   std::map<std::uint64_t, std::shared_ptr<Entry>> entries;
-  std::set<std::uint64_t> closing;  // that wait for calls of other threads
+  std::set<std::uint64_t> closing;  // that wait for calls of other threads, until they are gone
   std::uint64_t next = 1;
 };
 
@@ -39,12 +39,18 @@ bool is_held_here(const Entry* entry) {
   throw Misuse("a handle is none, or was closed already");
 }
 
-// An object and all below it, the parents first.
-std::vector<std::uint64_t> family_of(const Registry& all, std::uint64_t number) {
-  std::vector<std::uint64_t> out{number};
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    const std::set<std::uint64_t>& children = all.entries.at(out[i])->children;
-    out.insert(out.end(), children.begin(), children.end());
+// An object and all below it, the parents first; and those of them that other threads are closing.
+struct Family {
+  std::vector<std::uint64_t> members;
+  std::vector<std::uint64_t> closed_elsewhere;
+};
+Family family_of(const Registry& all, std::uint64_t number) {
+  Family out{{number}, {}};
+  for (std::size_t i = 0; i < out.members.size(); ++i) {
+    for (std::uint64_t child : all.entries.at(out.members[i])->children) {
+      bool is_here = all.entries.contains(child);
+      (is_here ? out.members : out.closed_elsewhere).push_back(child);
+    }
   }
   return out;
 }
@@ -99,7 +105,7 @@ void close(const void* handle, const char* kind) {
   if (found == all.entries.end()) is_gone(all, number_of(handle));
   if (std::string_view(found->second->object->name()) != kind)
     wrong_kind(*found->second->object, kind);
-  std::vector<std::uint64_t> numbers = family_of(all, number_of(handle));
+  auto [numbers, elsewhere] = family_of(all, number_of(handle));
   closing.reserve(numbers.size());
   for (std::uint64_t number : numbers) closing.push_back(all.entries[number]);
   for (const auto& entry : closing) {
@@ -108,8 +114,9 @@ void close(const void* handle, const char* kind) {
     }
     entry->object->check_close(entry == closing.front());
   }
-  if (auto parent = all.entries.find(found->second->parent); parent != all.entries.end()) {
-    parent->second->children.erase(numbers.front());
+  std::shared_ptr<Entry> parent;
+  if (auto it = all.entries.find(found->second->parent); it != all.entries.end()) {
+    parent = it->second;
   }
   for (std::uint64_t number : numbers) {
     all.closing.insert(number);
@@ -120,7 +127,9 @@ void close(const void* handle, const char* kind) {
   lock.lock();
   all.returned.wait(lock, [&] {
     return std::all_of(closing.begin(), closing.end(),
-                       [](const auto& entry) { return entry->calls == 0; });
+                       [](const auto& entry) { return entry->calls == 0; }) &&
+           std::none_of(elsewhere.begin(), elsewhere.end(),
+                        [&](std::uint64_t number) { return all.closing.contains(number); });
   });
   lock.unlock();
   while (!closing.empty()) {  // children first
@@ -129,6 +138,8 @@ void close(const void* handle, const char* kind) {
   }
   lock.lock();
   for (std::uint64_t number : numbers) all.closing.erase(number);
+  if (parent) parent->children.erase(numbers.front());
+  all.returned.notify_all();
 }
 
 void wrong_kind(const Object& object, const char* wanted) {

@@ -33,10 +33,11 @@ class TransactionObject : public Object {
   }
   ~TransactionObject() override { end(); }
   const char* name() const override { return kName; }
-  void check_close(bool) const override {
-    if (std::this_thread::get_id() != owner_) {
-      throw Misuse("a transaction belongs to the thread that began it");
-    }
+  void check_close(bool alone) const override {
+    if (std::this_thread::get_id() == owner_) return;
+    if (alone) throw Misuse("a transaction belongs to the thread that began it");
+    throw Error(ErrorCode::busy,
+                "another thread has a transaction: close the store once it is over");
   }
   void interrupt() noexcept override { end(); }  // others wait for it
   void check_innermost() const {

@@ -5,7 +5,7 @@ import asyncio
 import os
 import sys
 
-from holdfast import EncryptedLocalStore, Passphrase, SyncEngine, UnreachableError, Vault
+from holdfast import EncryptedLocalStore, HoldfastError, Passphrase, SyncEngine, UnreachableError, Vault
 
 
 def note_down(code: str) -> None:
@@ -14,8 +14,8 @@ def note_down(code: str) -> None:
 
 async def sync(store: EncryptedLocalStore) -> None:
     with SyncEngine(store) as engine:
-        async with engine.running():
-            async for event in engine.events():
+        async with engine.events() as events, engine.running():
+            async for event in events:
                 if event["kind"] == "state" and event["state"]["state"] != "syncing":
                     print(f"[{event['state']['state']}]")
                     break
@@ -45,4 +45,7 @@ def main(path: str, relay: str) -> None:
 
 if len(sys.argv) != 3 or "HOLDFAST_PASSPHRASE" not in os.environ:
     sys.exit("usage: HOLDFAST_PASSPHRASE=… notes.py FILE RELAY-URL")
-main(sys.argv[1], sys.argv[2])
+try:
+    main(sys.argv[1], sys.argv[2])
+except HoldfastError as error:  # says what to do
+    sys.exit(str(error))

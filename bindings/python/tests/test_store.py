@@ -1,3 +1,4 @@
+import copy
 import gc
 import pathlib
 import sys
@@ -38,10 +39,19 @@ def test_what_cannot_be_stored(store: EncryptedLocalStore) -> None:
         store.store("a", {"x": float("nan")})
     with pytest.raises(holdfast.InvalidArgumentError):
         store.store("a", {"x": object()})
-    with pytest.raises(holdfast.InvalidArgumentError, match="64 bits"):
+    with pytest.raises(holdfast.InvalidArgumentError, match="an integer must"):
         store.store("a", {"x": [1, {"y": 2**64}]})
     with pytest.raises(holdfast.InvalidArgumentError):
-        store.store("a", {1: "not a text", "x": {}, (1,): 2})  # type: ignore[dict-item]
+        store.store("a", {"x": [{1: "not a text", "1": 2}]})
+    with pytest.raises(holdfast.InvalidArgumentError):
+        store.query("SELECT ?", typing.cast(typing.Any, {"a": 1}))
+    with pytest.raises(TypeError):
+        copy.copy(store)
+    for path in (None, b"bytes"):
+        with pytest.raises(TypeError):
+            EncryptedLocalStore(typing.cast(typing.Any, path), KEY)
+    with pytest.raises(holdfast.InvalidArgumentError):
+        EncryptedLocalStore("", KEY)
     with pytest.raises(holdfast.InvalidArgumentError):
         store.store("a", {"x": "\ud800"})
     with pytest.raises(holdfast.InvalidArgumentError):
@@ -262,14 +272,12 @@ def test_objects_that_are_collected_where_they_cannot_be_closed(tmp_path: pathli
     for n in range(20):
         store.update("a", edit)
         store.patch("a", {"n": n})
-    other = store.watch("SELECT id FROM records", told.append)
-    store._children.clear()
     with store.transaction():
-        del other
-        gc.collect()  # cannot wait for others here: it is closed after
+        version = store.retrieve_versioned("a")
+        del version
+        gc.collect()  # it is closed after
         store.patch("a", {"n": 100})
-    assert native._never_freed == []
-    assert store.list() == ["a"] and not native._abandoned  # any call closes it
+    assert store.list() == ["a"] and not native._abandoned
     del live, observe, edit, store
     gc.collect()
     EncryptedLocalStore(tmp_path / "a.hf", KEY).close()
@@ -280,7 +288,76 @@ def test_nothing_is_kept_of_what_was_closed(store: EncryptedLocalStore) -> None:
     for _ in range(50):
         store.watch("SELECT id FROM records", lambda change: None).close()
         holdfast.ConflictResolver(store).subscribe(lambda conflicts: None).close()
-    assert not store._kept and not store._children
+    assert len(store._family._open) == 1
+
+
+def test_a_store_and_its_engine_collected_in_a_callback(tmp_path: pathlib.Path) -> None:
+    def open_and_drop() -> None:
+        dropped = EncryptedLocalStore(tmp_path / "dropped.hf", KEY)
+        engine = holdfast.SyncEngine(dropped)
+        engine.on_due(lambda: engine.closed)  # a cycle
+        dropped.watch("SELECT 1", lambda change: dropped.closed)
+
+    def edit(document: dict[str, typing.Any]) -> None:
+        open_and_drop()
+        gc.collect()
+
+    with EncryptedLocalStore(tmp_path / "a.hf", KEY) as store:
+        store.store("a", {})
+        store.update("a", edit)
+        assert store.list() == ["a"]
+        EncryptedLocalStore(tmp_path / "dropped.hf", KEY).close()
+
+
+def test_closing_what_was_made_from_a_store_that_is_being_closed(tmp_path: pathlib.Path) -> None:
+    store = EncryptedLocalStore(tmp_path / "a.hf", KEY)
+    store.store("a", {"n": 0})
+    within, go_on = threading.Event(), threading.Event()
+
+    def observe(change: typing.Any) -> None:
+        if change["removed"]:
+            within.set()
+            go_on.wait(20)
+
+    store.watch("SELECT doc FROM records", observe)
+    second = store.watch("SELECT doc FROM records", lambda change: None)
+    writer = threading.Thread(target=store.patch, args=("a", {"n": 1}))
+    writer.start()
+    assert within.wait(20)
+    closer = threading.Thread(target=store.close)
+    closer.start()
+    while not store.closed:
+        pass
+    second.close()
+    del second
+    gc.collect()
+    go_on.set()
+    writer.join()
+    closer.join()
+    EncryptedLocalStore(tmp_path / "a.hf", KEY).close()
+
+
+def test_a_slot_of_another_key_store_does_not_matter(tmp_path: pathlib.Path) -> None:
+    slots: dict[bytes, bytes] = {}
+    with EncryptedLocalStore(tmp_path / "a.hf", UserKey.callback(lambda slot: bytes(32))) as store:
+        store.add_key(UserKey.callback(lambda slot: slots.setdefault(slot, b"x" * 32)))
+    reported: list[typing.Any] = []
+    failed: list[bytes] = []
+
+    def lookup(slot: bytes) -> bytes:
+        if slot not in slots:
+            failed.append(slot)
+        return slots[slot]
+
+    hook, sys.unraisablehook = sys.unraisablehook, reported.append
+    try:
+        with EncryptedLocalStore(tmp_path / "a.hf", UserKey.callback(lookup)) as store:
+            assert store.list() == []
+    finally:
+        sys.unraisablehook = hook
+    assert len(reported) == min(len(failed), 1)
+    with pytest.raises(KeyError):
+        EncryptedLocalStore(tmp_path / "a.hf", UserKey.callback(lambda slot: typing.cast(dict[bytes, bytes], {})[slot]))
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -327,7 +404,13 @@ def test_what_rekey_would_lose_is_refused(store: EncryptedLocalStore) -> None:
     assert errors and store.list() == ["a"]
 
 
-def test_closing_inside_a_transaction(store: EncryptedLocalStore) -> None:
+def test_closing_inside_a_transaction(tmp_path: pathlib.Path, store: EncryptedLocalStore) -> None:
+    other = EncryptedLocalStore(tmp_path / "other.hf", KEY)
+    with pytest.raises(holdfast.MisuseError, match="inside the transaction"), other.transaction():
+        other.store("a", {})
+        other.close()
+    with EncryptedLocalStore(tmp_path / "other.hf", KEY) as other:
+        assert other.list() == []
     store.store("a", {})
     live = store.watch("SELECT id FROM records", lambda change: None)
     with store.transaction():

@@ -117,9 +117,9 @@ def test_engine_and_asyncio(pair: Pair) -> None:
     async def app() -> list[str]:
         kinds: list[str] = []
         engine = SyncEngine(phone, coalesce_ms=0)
-        async with engine.running():
+        async with engine.events() as events, engine.running():
             phone.store("a", {"n": 1})
-            async for event in engine.events():
+            async for event in events:
                 kinds.append(event["kind"])
                 if event["kind"] == "state" and event["state"]["state"] == "up_to_date":
                     if engine.sync.count_pending() == 0:
@@ -132,11 +132,12 @@ def test_engine_and_asyncio(pair: Pair) -> None:
 
     async def watch() -> list[int]:
         rows = []
-        async for change in holdfast.changes(laptop, "SELECT id FROM records"):
-            rows.append(change["rows"])
-            if len(rows) == 3:
-                break
-            await asyncio.to_thread(laptop.store, f"new{len(rows)}", {})
+        async with holdfast.changes(laptop, "SELECT id FROM records") as found:
+            async for change in found:
+                rows.append(change["rows"])
+                if len(rows) == 3:
+                    break
+                await asyncio.to_thread(laptop.store, f"new{len(rows)}", {})
         return rows
 
     assert asyncio.run(asyncio.wait_for(watch(), 30)) == [1, 2, 3]

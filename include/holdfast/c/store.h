@@ -40,7 +40,7 @@ typedef struct hf_store_options {
 /* `options` may be NULL. */
 hf_code hf_store_open(const char* path, hf_key* key, const hf_store_options* options,
                       hf_store** out);
-/* Closes the store and all that was made from it, and wipes its keys. HF_MISUSE while another
+/* Closes the store and all that was made from it, and wipes its keys. HF_BUSY while another
  * thread has a transaction; one of this thread is rolled back. */
 hf_code hf_store_close(hf_store* store);
 

@@ -29,7 +29,7 @@ from holdfast.privacy_sync import (
     PrivacyPolicy,
     SendResult,
 )
-from holdfast.sync_engine import SyncEngine, changes
+from holdfast.sync_engine import Events, SyncEngine, changes
 from holdfast.sync_state_manager import SyncMetadata, SyncStateManager
 from holdfast.vault import Device, Vault
 
@@ -45,6 +45,7 @@ __all__ = [
     "DataAnonymizer",
     "Device",
     "EncryptedLocalStore",
+    "Events",
     "Fernet",
     "Grant",
     "IncrementalSync",

@@ -6,11 +6,10 @@ import collections
 import contextlib
 import json
 import pathlib
-import re
 import sys
 import threading
 from types import TracebackType
-from typing import Any, Callable, Iterator, Mapping, TypeVar
+from typing import Any, Callable, Iterator, TypeVar
 
 from holdfast._abi import ffi as _ffi
 from holdfast.errors import BY_CODE, InternalError, InvalidArgumentError, MisuseError
@@ -41,34 +40,41 @@ def text_or_null(value: str | None) -> Any:
 
 
 def path_text(path: str | pathlib.PurePath) -> bytes:
+    if not isinstance(path, (str, pathlib.PurePath)):
+        raise TypeError(f"a path must be a str or a pathlib.Path, not {type(path).__name__}")
+    if not str(path):
+        raise InvalidArgumentError("a path is empty")
     return text(str(path))
 
 
 def dump(value: Any) -> bytes:
     """A value as JSON. Integers beyond 64 bits are refused: they would become other numbers."""
     try:
+        _check_members(value)
         encoded = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except InvalidArgumentError:
+        raise
     except UnicodeEncodeError:
         raise InvalidArgumentError("a text must be valid Unicode") from None
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgumentError(f"this is no JSON: {error}") from None
-    if _LONG_NUMBER.search(encoded):
-        _check_integers(value)
     return encoded
 
 
-_LONG_NUMBER = re.compile(rb"[0-9]{19}")
-
-
-def _check_integers(value: Any) -> None:
-    if isinstance(value, int) and not -(2**63) <= value < 2**64:
-        raise InvalidArgumentError("an integer must fit into 64 bits: use a text for longer ones")
-    if isinstance(value, Mapping):
-        for member in value.values():
-            _check_integers(member)
+def _check_members(value: Any) -> None:
+    """Refuses what json.dumps would change without a word."""
+    if isinstance(value, dict):
+        for name, member in value.items():
+            if not isinstance(name, str):
+                raise InvalidArgumentError(f"the names of an object's members are texts, not {type(name).__name__}")
+            if not isinstance(member, str):
+                _check_members(member)
     elif isinstance(value, (list, tuple)):
         for element in value:
-            _check_integers(element)
+            if not isinstance(element, str):
+                _check_members(element)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise InvalidArgumentError("an integer must be from -2**63 to 2**64-1: use a text for longer ones")
 
 
 def take(pointer: Any) -> str:
@@ -85,20 +91,23 @@ def decode(pointer: Any) -> str:
 
 
 def check(code: int) -> None:
-    """Raises what a call's code says, or what a callback of it has raised."""
-    if getattr(_thread, "depth", 0) == 0:
-        raised, _thread.raised = getattr(_thread, "raised", None), None
-        if _abandoned and getattr(_thread, "transactions", 0) == 0:
-            _close_abandoned()
-        if raised is not None:
-            raise raised
-    if code == lib.HF_OK:
-        return
-    message = ffi.string(lib.hf_error_message()).decode(errors="replace")
-    name = ffi.string(lib.hf_code_name(code)).decode()
-    if name == "out_of_memory":
-        raise MemoryError(message)
-    raise BY_CODE.get(name, InternalError)(message)
+    """Raises what a call's code says, or the exception of a callback that made it fail."""
+    error: BaseException | None = None
+    if code != lib.HF_OK:  # its message is read before anything else is called
+        message = ffi.string(lib.hf_error_message()).decode(errors="replace")
+        name = ffi.string(lib.hf_code_name(code)).decode()
+        error = MemoryError(message) if name == "out_of_memory" else BY_CODE.get(name, InternalError)(message)
+    raised = take_raised()
+    _close_abandoned()
+    if error is not None:
+        raise raised or error
+    if raised is not None:
+        report_unraisable(raised)
+
+
+def take_raised() -> BaseException | None:
+    raised, _thread.raised = getattr(_thread, "raised", None), None
+    return raised
 
 
 def text_out(function: Callable[..., int], *arguments: Any) -> str | None:
@@ -140,7 +149,8 @@ def _callback(
     def guarded(*arguments: Any) -> Any:
         _thread.depth = getattr(_thread, "depth", 0) + 1
         try:
-            return function(*arguments)
+            result = function(*arguments)
+            return None if failed is None else result
         except BaseException as error:
             report(error)
             return failed
@@ -150,8 +160,8 @@ def _callback(
     def not_entered(kind: object, error: BaseException, trace: object) -> None:
         report(error)
 
-    result = {} if failed is None else {"error": failed}
-    return ffi.callback(declaration, guarded, onerror=not_entered, **result)
+    otherwise = {} if failed is None else {"error": failed}
+    return ffi.callback(declaration, guarded, onerror=not_entered, **otherwise)
 
 
 class Callbacks:
@@ -176,6 +186,8 @@ class Callbacks:
     def call(self, function: Callable[..., int], *arguments: Any) -> None:
         code = function(*arguments)
         if self._raised is not None:
+            take_raised()
+            _close_abandoned()
             raise self._raised
         check(code)
 
@@ -195,34 +207,60 @@ class _Unraisable:
         self.err_msg, self.object = "in a callback of Holdfast", None
 
 
+def report_unraisable(error: BaseException) -> None:
+    sys.unraisablehook(_Unraisable(error))  # type: ignore[arg-type]
+
+
 def lasting(declaration: str, function: Callable[..., Any], failed: Any = None, raises: bool = False) -> Any:
     """A C function for later calls: keep it as long as those may come. What `function` raises is raised
-    from the call that it is part of (`raises`), or reported by sys.unraisablehook."""
+    from the call that fails by it (`raises`), or reported by sys.unraisablehook."""
 
     def report(error: BaseException) -> None:
         if raises:
             _thread.raised = error
         else:
-            sys.unraisablehook(_Unraisable(error))  # type: ignore[arg-type]
+            report_unraisable(error)
 
     return _callback(declaration, function, failed, report)
 
 
-# Handles whose objects were collected where they could not be closed: (function, pointer, what is kept).
-_abandoned: collections.deque[tuple[Any, Any, Any]] = collections.deque()
+class _Family:
+    """The handles that were made from one, and itself: which are open, and what C may call of them.
+    Callbacks are freed once C has closed their handle, or one that it was made from."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, tuple[int, list[Any]]] = {}  # by number: the parent's, the callbacks
+
+    def add(self, number: int, parent: int) -> None:
+        self._open[number] = (parent, [])
+
+    def is_open(self, number: int) -> bool:
+        return number in self._open
+
+    def keep(self, number: int, made: Any) -> None:
+        self._open[number][1].append(made)
+
+    def closed(self, number: int) -> None:
+        self._open.pop(number, None)
+        for child, (parent, _) in list(self._open.items()):
+            if parent == number:
+                self.closed(child)
+
+
+# Handles that were collected: closed as soon as no callback runs on the thread, and no transaction is open.
+_abandoned: collections.deque[tuple[str, Any, int, _Family]] = collections.deque()
 
 
 def _close_abandoned() -> None:
+    if not _abandoned or getattr(_thread, "depth", 0) > 0 or getattr(_thread, "transactions", 0) > 0:
+        return
     for _ in range(len(_abandoned)):
         try:
-            function, pointer, kept = _abandoned.popleft()
+            close, pointer, number, family = _abandoned.popleft()
         except IndexError:
             return
-        if function(pointer) != lib.HF_OK:
-            _never_freed.append(kept)  # C may still call what is in it
-
-
-_never_freed: list[Any] = []
+        if family.is_open(number) and getattr(lib, close)(pointer) == lib.HF_OK:
+            family.closed(number)  # otherwise its parent is being closed, and frees the rest
 
 
 class Handle:
@@ -230,16 +268,20 @@ class Handle:
     made from closes it, too."""
 
     _close: str  # the C function's name
+    _lasts = False  # until it is closed, or what it was made from, though nobody holds it
 
     def __init__(self, pointer: Any, parent: Handle | None = None) -> None:
         self._cell = [pointer]  # popping is one step: two threads close it once
         self._parent = parent
-        self._kept: list[Any] = []  # callbacks that the library may call
-        self._children: dict[int, Handle] = {}  # observers, which live until they are closed
+        self._number = int(ffi.cast("uintptr_t", pointer))
+        self._family: _Family = _Family() if parent is None else parent._family
+        self._family.add(self._number, 0 if parent is None else parent._number)
 
     @property
     def closed(self) -> bool:
-        return not self._cell or (self._parent is not None and self._parent.closed)
+        if not self._cell or not self._family.is_open(self._number):
+            return True
+        return self._parent is not None and self._parent.closed
 
     @property
     def _pointer(self) -> Any:
@@ -250,24 +292,30 @@ class Handle:
             pass
         raise MisuseError(f"this {type(self).__name__} is closed")
 
-    def _adopt(self, child: Handle) -> None:
-        self._children[id(child)] = child
+    def _keep(self, made: Any) -> None:
+        """Callbacks that C may call as long as this is open."""
+        self._family.keep(self._number, made)
 
     def close(self) -> None:
+        was_closed = self.closed
         try:
-            was_closed = self.closed
             pointer = self._cell.pop()
         except IndexError:
             return
-        if not was_closed:
-            code = getattr(lib, self._close)(pointer)
-            if code != lib.HF_OK:
-                self._cell.append(pointer)
-            check(code)
-        if self._parent is not None:
-            self._parent._children.pop(id(self), None)
-        self._children.clear()
-        self._kept.clear()
+        if was_closed:
+            return
+        _close_abandoned()
+        code = getattr(lib, self._close)(pointer)
+        if code == lib.HF_OK:
+            self._family.closed(self._number)
+        elif self._parent is not None and self._parent.closed:
+            return  # which closes this one, too
+        else:
+            self._cell.append(pointer)
+        check(code)
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"a {type(self).__name__} cannot be copied")
 
     def __enter__(self: Self) -> Self:
         return self
@@ -278,23 +326,20 @@ class Handle:
         self.close()
 
     def __del__(self) -> None:
-        # Where it is collected, a callback may run, or a transaction be open: it is closed after that,
-        # and what C may call is kept until then.
         try:
-            was_closed = self.closed
-            pointer = self._cell.pop()
-        except (IndexError, AttributeError):
-            return
-        if not was_closed:
-            _abandoned.append((getattr(lib, self._close), pointer, (self._kept, self._children)))
-            if getattr(_thread, "depth", 0) == 0 and getattr(_thread, "transactions", 0) == 0:
+            if not self._lasts and self._family.is_open(self._number):
+                _abandoned.append((self._close, self._cell.pop(), self._number, self._family))
                 _close_abandoned()
+        except (AttributeError, IndexError, TypeError):
+            pass  # never opened, closed already, or the interpreter ends
 
 
 class Subscription(Handle):
-    """An observer's registration: after close() it is not called any more."""
+    """An observer's registration: after close() it is not called any more. Lasts until then, or until
+    what it observes is closed."""
 
     _close = "hf_subscription_close"
+    _lasts = True
 
 
 class CancelFlag(Handle):

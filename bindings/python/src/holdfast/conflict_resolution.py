@@ -141,7 +141,8 @@ class ConflictResolver:
         made = NULL if decide is None else native.lasting(_DECIDE, _decide(decide), 1)
         native.check(lib.hf_conflicts_set_custom(self._pointer, native.text(collection), made, NULL))
         assert self._store is not None
-        self._store._kept.append(made)  # until the store is closed: another resolver may be gone then
+        if decide is not None:
+            self._store._keep(made)  # until the store is closed: another resolver may be gone then
 
     def subscribe(self, observer: Callable[[list[Conflict]], Any]) -> Subscription:
         """Tells of conflicts that have become pending, on the thread that committed. They cannot be
@@ -155,9 +156,7 @@ class ConflictResolver:
             "hf_subscription**", lib.hf_conflicts_subscribe, self._pointer, made, NULL
         )
         subscription = Subscription(pointer, self._store)
-        subscription._kept.append(made)
-        assert self._store is not None
-        self._store._adopt(subscription)
+        subscription._keep(made)
         return subscription
 
     def set_policy(self, collection: str, path: str, strategy: str = "timestamp", **rest: Any) -> None:

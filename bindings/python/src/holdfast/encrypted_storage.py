@@ -10,7 +10,7 @@ from typing import Any, Callable, Iterator, Mapping, Protocol, Sequence
 
 from holdfast import _native as native
 from holdfast._native import NULL, CancelFlag, Handle, Progress, Subscription, ffi, lib
-from holdfast.errors import InvalidArgumentError, NotAStoreError
+from holdfast.errors import InvalidArgumentError, MisuseError, NotAStoreError
 from holdfast.keys import Fernet, KeyLike, Passphrase, UserKey, generate_fernet_key, key_of
 
 __all__ = [
@@ -66,9 +66,10 @@ class Anchor(Protocol):
 
 
 class LiveQuery(Handle):
-    """A query that runs again whenever its result changes, until it is closed."""
+    """A query that runs again whenever its result changes, until it is closed, or its store."""
 
     _close = "hf_live_query_close"
+    _lasts = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +83,8 @@ class Migration:
 
 class EncryptedLocalStore(Handle):
     """An encrypted store of JSON documents in one file. All of it is sealed. The file belongs to one
-    process at a time; the object may be used from many threads. A document is a dict of at most
+    object of one process at a time, for which another waits up to five seconds; the object may be
+    used from many threads. A document is a dict of at most
     512 KiB as JSON.
 
     `user_key` is a Fernet key, 32 raw bytes, or Passphrase("…"). Any key of the store opens it.
@@ -121,7 +123,8 @@ class EncryptedLocalStore(Handle):
                     ) from None
                 raise
         super().__init__(pointer)
-        self._kept += kept
+        for made in kept:
+            self._keep(made)
         self.path = str(db_path)
 
     # Records
@@ -232,13 +235,16 @@ class EncryptedLocalStore(Handle):
     def transaction(self) -> Iterator[None]:
         """All calls of this thread on the store in the `with` happen together, or, where it raises,
         none. Other threads wait meanwhile: nothing may be awaited in it."""
-        pointer = native.value_out("hf_transaction**", lib.hf_transaction_begin, self._pointer)
         with native.in_transaction():
+            pointer = native.value_out("hf_transaction**", lib.hf_transaction_begin, self._pointer)
             try:
                 yield
             except BaseException:
-                native.check(lib.hf_transaction_rollback(pointer))
+                if not self.closed:
+                    native.check(lib.hf_transaction_rollback(pointer))
                 raise
+            if self.closed:
+                raise MisuseError("the store was closed inside the transaction: nothing of it was kept")
             native.check(lib.hf_transaction_commit(pointer))
 
     # Queries
@@ -295,8 +301,7 @@ class EncryptedLocalStore(Handle):
         live = LiveQuery(
             native.value_out("hf_live_query**", lib.hf_store_watch, self._pointer, *given, made, NULL), self
         )
-        live._kept.append(made)
-        self._adopt(live)
+        live._keep(made)
         return live
 
     def create_index(self, collection: str, path: str) -> bool:
@@ -494,8 +499,8 @@ def _rank(priority: int | None) -> Any:
 
 
 def list_of(parameters: Sequence[Any]) -> list[Any]:
-    if isinstance(parameters, (str, bytes)):
-        raise InvalidArgumentError("parameters are a sequence, such as a list")
+    if not isinstance(parameters, (list, tuple)):
+        raise InvalidArgumentError("parameters are a list or a tuple: one for each ? of the query")
     return list(parameters)
 
 

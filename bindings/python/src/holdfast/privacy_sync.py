@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from typing import Any, Callable, Iterator, Mapping
 
 from holdfast import _native as native
@@ -82,8 +83,8 @@ class DataAnonymizer(Handle):
         """For rules with the action "custom": gets the value, gives what leaves in its place (None: the
         field is dropped)."""
         made = _action(action)
+        self._keep(made)
         native.check(lib.hf_anonymizer_set_custom(self._pointer, native.text(name), made, NULL))
-        self._kept.append(made)
 
     def anonymize(self, data: Any) -> Any:
         return native.json_out(lib.hf_anonymizer_anonymize, self._pointer, native.dump(data))
@@ -142,12 +143,18 @@ class PrivacyFirstSync(Handle):
         prompt: Prompt | None = None,
     ) -> None:
         made = NULL
+        self._asked = threading.local()
 
         def ask(_: Any, request: Any) -> int:
-            return 1 if prompt and prompt(json.loads(native.decode(request))) is True else 0
+            try:
+                return 1 if prompt and prompt(json.loads(native.decode(request))) is True else 0
+            except BaseException as error:  # counts as no, and goes on to the caller
+                asked.raised = error
+                return 0
 
-        if prompt is not None:  # what it raises counts as no, and goes on to the caller
-            made = native.lasting("int(void*, const char*)", ask, 0, raises=True)
+        asked = self._asked
+        if prompt is not None:
+            made = native.lasting("int(void*, const char*)", ask, 0)
         opened = policy if isinstance(policy, PrivacyPolicy) else PrivacyPolicy(policy)
         try:
             given = (store._pointer, opened._pointer, made, NULL)
@@ -155,12 +162,12 @@ class PrivacyFirstSync(Handle):
         finally:
             if opened is not policy:
                 opened.close()
-        self._kept.append(made)
+        self._keep(made)
 
     def set_custom(self, name: str, action: Action) -> None:
         made = _action(action)
+        self._keep(made)
         native.check(lib.hf_privacy_set_custom(self._pointer, native.text(name), made, NULL))
-        self._kept.append(made)
 
     def request_sync_permission(
         self,
@@ -178,7 +185,11 @@ class PrivacyFirstSync(Handle):
         if destination is not None:
             options["destination"] = destination
         given = (native.text(data_type), native.text(purpose), native.dump(options))
-        return bool(native.value_out("bool*", lib.hf_privacy_request, self._pointer, *given))
+        self._asked.raised = None
+        granted = bool(native.value_out("bool*", lib.hf_privacy_request, self._pointer, *given))
+        if self._asked.raised is not None:
+            raise self._asked.raised
+        return granted
 
     def grants(self) -> list[Grant]:
         """Every decision of the user, on any device, the latest first."""

@@ -13,7 +13,35 @@ from holdfast._native import NULL, Handle, Subscription, ffi, lib
 from holdfast.encrypted_storage import EncryptedLocalStore
 from holdfast.incremental_sync import IncrementalSync
 
-__all__ = ["SyncEngine", "changes"]
+__all__ = ["Events", "SyncEngine", "changes"]
+
+
+class Events(AsyncIterator[dict[str, Any]]):
+    """What is told on other threads, for `async for` in the loop that was running when this was made.
+    Ends with its `async with`, or with what it observes."""
+
+    def __init__(self, subscribe: Callable[[Callable[[dict[str, Any]], Any]], Handle]) -> None:
+        loop = asyncio.get_running_loop()
+        self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+        def put(event: dict[str, Any]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(self._queue.put_nowait, event)
+
+        self._subscription = subscribe(put)
+
+    def __aiter__(self) -> Events:
+        return self
+
+    async def __anext__(self) -> dict[str, Any]:
+        return await self._queue.get()
+
+    async def __aenter__(self) -> Events:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        # Waits for an event that is being told: not on the loop's own thread.
+        await asyncio.to_thread(self._subscription.close)
 
 
 class SyncEngine(Handle):
@@ -52,8 +80,9 @@ class SyncEngine(Handle):
     def on_due(self, due: Callable[[], Any] | None) -> None:
         """Called on any thread when step() should be called sooner than it said."""
         made = NULL if due is None else native.lasting("void(void*)", lambda _: due and due())
+        if due is not None:
+            self._keep(made)
         native.check(lib.hf_engine_on_due(self._pointer, made, NULL))
-        self._kept.append(made)
 
     def sync_now(self) -> None:
         native.check(lib.hf_engine_sync_now(self._pointer))
@@ -74,8 +103,7 @@ class SyncEngine(Handle):
         made = native.lasting("void(void*, const char*)", tell)
         pointer = native.value_out("hf_subscription**", lib.hf_engine_subscribe, self._pointer, made, NULL)
         subscription = Subscription(pointer, self)
-        subscription._kept.append(made)
-        self._adopt(subscription)
+        subscription._keep(made)
         return subscription
 
     @property
@@ -86,11 +114,9 @@ class SyncEngine(Handle):
             self._sync = IncrementalSync(self._store, pointer, self)
         return self._sync
 
-    async def events(self) -> AsyncIterator[dict[str, Any]]:
-        """Each event, in this task's loop, whatever thread caused it."""
-        async with _queued(self.subscribe) as queue:
-            while True:
-                yield await queue.get()
+    def events(self) -> Events:
+        """Each event from now on, for this task's loop: `async with engine.events() as events`."""
+        return Events(self.subscribe)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[SyncEngine]:
@@ -129,30 +155,7 @@ class SyncEngine(Handle):
             raise error
 
 
-@contextlib.asynccontextmanager
-async def _queued(
-    subscribe: Callable[[Callable[[dict[str, Any]], Any]], Handle],
-) -> AsyncIterator[asyncio.Queue[dict[str, Any]]]:
-    loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-
-    def put(event: dict[str, Any]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(queue.put_nowait, event)
-
-    subscription = subscribe(put)
-    try:
-        yield queue
-    finally:
-        # Waits for an event that is being told: not on the loop's own thread.
-        await asyncio.to_thread(subscription.close)
-
-
-async def changes(
-    store: EncryptedLocalStore, sql: str, parameters: Sequence[Any] = ()
-) -> AsyncIterator[dict[str, Any]]:
-    """A live query in asyncio: {"added", "removed", "rows"} now and after each commit that changed the
-    result."""
-    async with _queued(lambda put: store.watch(sql, put, parameters)) as queue:
-        while True:
-            yield await queue.get()
+def changes(store: EncryptedLocalStore, sql: str, parameters: Sequence[Any] = ()) -> Events:
+    """A live query for asyncio: {"added", "removed", "rows"} now and after each commit that changed the
+    result: `async with changes(store, "SELECT …") as found`."""
+    return Events(lambda put: store.watch(sql, put, parameters))

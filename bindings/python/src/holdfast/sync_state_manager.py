@@ -79,6 +79,5 @@ class SyncStateManager(Handle):
         made = native.lasting("void(void*, const char*)", tell)
         pointer = native.value_out("hf_subscription**", lib.hf_states_subscribe, self._pointer, made, NULL)
         subscription = Subscription(pointer, self)
-        subscription._kept.append(made)
-        self._adopt(subscription)
+        subscription._keep(made)
         return subscription
