@@ -20,8 +20,6 @@ std::unique_ptr<Connection> connect(StoreVfs& vfs, int flags) {
   vfs.forget_last_error();
   auto connection = std::make_unique<Connection>(vfs.path(), flags, vfs.name().c_str(),
                                                  [&vfs] { vfs.rethrow_last_error(); });
-  // A reader that meets half-written shared memory holds the writer's lock for a moment.
-  sqlite3_busy_timeout(connection->handle(), static_cast<int>(kLockWaitMs));
   connection->execute("PRAGMA temp_store = MEMORY");
   // The schema is authentic, and SQLite 3.40 allows `->>` in an index only of a trusted one.
   sqlite3_db_config(connection->handle(), SQLITE_DBCONFIG_TRUSTED_SCHEMA, 1, nullptr);

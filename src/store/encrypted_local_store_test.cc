@@ -367,29 +367,6 @@ TEST(EncryptedLocalStore, ServesManyThreads) {
   EXPECT_EQ(store.list().size(), 100u);
 }
 
-// SQLite's readers take the writer's lock for a moment when they meet half-written shared memory.
-TEST(EncryptedLocalStore, AWriteWaitsForAReaderThatHoldsItsLock) {
-  struct Clock : base::FakeClock {
-    std::function<void()> on_sleep;
-    void sleep_ms(std::int64_t ms) override {
-      FakeClock::sleep_ms(ms);
-      if (on_sleep) on_sleep();
-    }
-  };
-  FakeWorld world;
-  auto clock = std::make_shared<Clock>();
-  world.environment.clock = clock;
-  EncryptedLocalStore store = world.open();
-  auto reader = store.engine().database().readers().lease(store::Readers::Use::own);
-  reader->connection->execute("BEGIN IMMEDIATE");
-  clock->on_sleep = [&] {
-    reader->connection->execute("ROLLBACK");
-    clock->on_sleep = nullptr;
-  };
-  store.store("k", {{"n", 1}});
-  EXPECT_EQ(store.retrieve("k"), nlohmann::json({{"n", 1}}));
-}
-
 TEST(EncryptedLocalStore, LargeTransactionsSurvive) {
   FakeWorld world;
   {

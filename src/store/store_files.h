@@ -47,6 +47,7 @@ struct StoreFiles {
 
   std::mutex lock_mutex_;  // for what follows
   int shared_locks_ = 0;
+  const void* writer_ = nullptr;  // the connection that was opened first; the others only read
   const void* reserved_by_ = nullptr;
   const void* exclusive_by_ = nullptr;
   SharedMemory shm_;

@@ -33,6 +33,9 @@ int x_open(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, in
       }
       ++files.wal_users_;
       self->main = &open_file(sqlite3_database_file_object(name));
+    } else {
+      std::lock_guard locks(files.lock_mutex_);
+      if (!files.writer_) files.writer_ = self;
     }
     self->opener = opener.release();
     self->base.pMethods = &kFileMethods;

@@ -14,6 +14,8 @@ int x_close(sqlite3_file* file) {
   return guarded(files, SQLITE_IOERR_CLOSE, [&] {
     std::lock_guard lock(files.mutex_);
     if (self.is_wal && --files.wal_users_ == 0) files.wal_.reset();
+    std::lock_guard locks(files.lock_mutex_);
+    if (files.writer_ == &self) files.writer_ = nullptr;
     return SQLITE_OK;
   });
 }
@@ -195,6 +197,10 @@ int x_shm_lock(sqlite3_file* file, int first, int count, int flags) {
       self.files->shm_.unlock(self.shm, first, count, exclusive);
       return SQLITE_OK;
     }
+    // A reader that meets the log's index half written would take the writer's lock to rebuild it,
+    // beside a writer that goes on. Refused that, it reads the index again.
+    constexpr int kWriteLock = 0;
+    if (exclusive && first == kWriteLock && self.files->writer_ != &self) return SQLITE_BUSY;
     return self.files->shm_.lock(self.shm, first, count, exclusive) ? SQLITE_OK : SQLITE_BUSY;
   });
 }

@@ -301,6 +301,11 @@ TEST(Vfs, Rule10OneConnectionWritesAndReadersNeverDo) {
   EXPECT_TRUE(pages.step());
   EXPECT_EQ(opened.file(), file);
   EXPECT_EQ(opened.log(), log);
+  // Not even its lock, which a reader would take to rebuild the log's index.
+  Readers::Lease other = opened.store.engine().database().readers().lease(Readers::Use::own);
+  EXPECT_THROW(other->connection->execute("BEGIN IMMEDIATE"), Error);
+  opened.store.store("b", {{"n", 2}});
+  EXPECT_EQ(opened.store.list().size(), 2u);
 }
 
 TEST(Vfs, Rule11OtherDatabasesAreNotOpened) {

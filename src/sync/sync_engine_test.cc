@@ -181,12 +181,23 @@ TEST(SyncEngineAtOnce, TwoRunningEnginesKeepEachOtherUpToDate) {
   options.coalesce_ms = 1;
   options.interval_ms = 5;
   SyncEngine one(*stores[0], options), two(*stores[1], options);
-  std::thread first([&] { one.run(); }), second([&] { two.run(); });
-  for (int i = 0; i < 20; ++i) {
-    stores[i % 2]->store("r" + std::to_string(i), {{"n", i}});
-  }
+  std::atomic<bool> failed = false;
+  auto run = [&](const std::function<void()>& work) {
+    try {
+      work();
+    } catch (const std::exception& error) {
+      failed = true;
+      ADD_FAILURE() << error.what();
+    }
+  };
+  std::thread first([&] { run([&] { one.run(); }); }), second([&] { run([&] { two.run(); }); });
   auto has_all = [&](EncryptedLocalStore& store) { return store.list().size() == 20; };
-  while (!has_all(*stores[0]) || !has_all(*stores[1])) std::this_thread::yield();
+  run([&] {
+    for (int i = 0; i < 20; ++i) {
+      stores[i % 2]->store("r" + std::to_string(i), {{"n", i}});
+    }
+    while (!failed && (!has_all(*stores[0]) || !has_all(*stores[1]))) std::this_thread::yield();
+  });
   one.stop();
   two.stop();
   first.join();
