@@ -17,10 +17,10 @@ namespace {
 
 using nlohmann::json;
 
-int use_relay(const Context& context, const std::string& url) {
+int use_relay(const Context& context, const std::string& url, const std::string& invitation) {
   auto store = open_store(context);
   try {
-    Vault(*store).use_relay(url);
+    Vault(*store).use_relay(url, invitation);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::invalid_argument) throw;
     throw UsageError(error.what());
@@ -178,6 +178,7 @@ int status(const Context& context) {
 
 struct Arguments {
   std::string url;
+  std::string invitation;
   bool watch = false;
   bool trusts_relay_time = false;
 };
@@ -192,8 +193,9 @@ void add_sync_commands(CLI::App& app, Context& context) {
 
   CLI::App* command = app.add_subcommand("relay", "use a relay; registers the vault there");
   command->add_option("URL", args->url, "https://…, or http:// on this machine")->required();
+  command->add_option("--invitation", args->invitation, "code, where the relay asks for one");
   command->footer("Example:\n  holdfast relay https://relay.example --db notes.hf");
-  on(command, [&context, args] { return use_relay(context, args->url); });
+  on(command, [&context, args] { return use_relay(context, args->url, args->invitation); });
 
   command = app.add_subcommand("sync", "receive and send what changed");
   command->add_flag("--watch", args->watch,

@@ -1,4 +1,4 @@
-// vault show, rotate, recovery-code, recover.
+// vault show, rotate, erase, recovery-code, recover.
 
 #include "holdfast/vault.h"
 
@@ -13,6 +13,7 @@ using nlohmann::json;
 
 struct Arguments {
   std::string relay, name, kind, code_file, out;
+  bool sure = false;
 };
 
 int show(const Context& context, const Arguments&) {
@@ -42,6 +43,17 @@ int rotate(const Context& context, const Arguments&) {
   note(context,
        "From now on the vault seals under a new key. Unspent tickets are void; every device gets "
        "the key with its next sync.");
+  return kDone;
+}
+
+int erase(const Context& context, const Arguments& args) {
+  if (!args.sure) {
+    throw UsageError("this is for all devices, and for good: say --yes");
+  }
+  auto store = open_store(context);
+  Vault(*store).erase_from_relay();
+  note(context,
+       "The relay has forgotten the vault. This store and the other devices' keep what they have.");
   return kDone;
 }
 
@@ -75,7 +87,7 @@ int recover(const Context& context, const Arguments& args) {
 void add_vault_commands(CLI::App& app, Context& context) {
   auto args = std::make_shared<Arguments>();
   CLI::App* vault = app.add_subcommand(
-      "vault", "the vault's key and recovery: show, rotate, recovery-code, recover");
+      "vault", "the vault's key and recovery: show, rotate, erase, recovery-code, recover");
   vault->require_subcommand(1);
   vault->footer("Example:\n  holdfast vault rotate --db notes.hf");
   auto add = [&](const char* name, const char* what, const char* example,
@@ -90,7 +102,10 @@ void add_vault_commands(CLI::App& app, Context& context) {
   add("show", "its id, relay, and how often its key was changed", "show --db notes.hf", show);
   add("rotate", "change its key: all that comes is sealed under a new one", "rotate --db notes.hf",
       rotate);
-  CLI::App* command =
+  CLI::App* command = add("erase", "have the relay forget the vault, for all devices and for good",
+                          "erase --yes --db notes.hf", erase);
+  command->add_flag("--yes", args->sure, "sure");
+  command =
       add("recovery-code", "replace the recovery code, and the key with it; prints the code once",
           "recovery-code --recovery-out code.txt --db notes.hf", replace_code);
   command->add_option("--recovery-out", args->out, "write the code to a new file instead");

@@ -69,11 +69,11 @@ void Collector::continue_file(const std::string& out) {
   file_->truncate(size_);  // half a line, left by a kill
 }
 
-std::size_t Collector::body_limit(const std::string&, const std::string&) const {
-  return wire::kMaxEgress;
+relay::Caller Collector::caller(const std::string&, const std::string&) const {
+  return {wire::kMaxEgress, false};
 }
 
-relay::Response Collector::handle(const relay::Request& request) try {
+relay::Response Collector::take(const relay::Request& request) try {
   if (request.method != "POST") return answer(405, "send a payload with POST");
   wire::Egress egress = wire::decode_egress(request.body);
   const wire::EgressHeader& header = egress.header;

@@ -4,7 +4,7 @@
 
 #include <set>
 
-#include "relay/service.h"
+#include "relay/handler.h"
 #include "src/crypto/hpke.h"
 
 namespace holdfast::collector {
@@ -17,9 +17,10 @@ class Collector : public relay::Handler {
   Collector(std::vector<crypto::HpkeKey> keys, const std::string& out,
             const base::Environment& environment);
 
-  std::size_t body_limit(const std::string& target, const std::string& token) const override;
+  relay::Caller caller(const std::string& target, const std::string& token) const override;
   // 200: it is on disk. 400: no key here opens it, or it is no payload. 503: the disk is full.
-  relay::Response handle(const relay::Request& request) override;
+  relay::Response take(const relay::Request& request);
+  void handle(relay::Request request, Answer done) override { done(take(request)); }
   std::uint64_t count() const { return seen_.size(); }
 
  private:

@@ -36,7 +36,7 @@ struct World {
     return body;
   }
   static int post(Collector& collector, const Bytes& body) {
-    return collector.handle({"POST", "/", "", body}).status;
+    return collector.take({"POST", "/", "", body}).status;
   }
   std::vector<json> lines() {
     std::vector<json> out;
@@ -81,7 +81,7 @@ TEST(Collector, RefusesWhatItCannotOpenOrRead) {
   }
   EXPECT_EQ(World::post(collector, world.egress("no json")), 400);
   EXPECT_EQ(World::post(collector, world.egress(std::string(20'000, '['))), 400);
-  EXPECT_EQ(collector.handle({"GET", "/", "", {}}).status, 405);
+  EXPECT_EQ(collector.take({"GET", "/", "", {}}).status, 405);
   EXPECT_TRUE(world.lines().empty());
 }
 

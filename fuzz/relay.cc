@@ -1,15 +1,13 @@
 // Whole requests, by an outsider: method, target, token and body are split from the input.
 #include "fuzz/fuzz.h"
-#include "relay/service.h"
-#include "relay/sqlite/sqlite_storage.h"
-#include "src/base/fakes.h"
+#include "relay/test_relay.h"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace holdfast;
   static relay::SqliteStorage storage(":memory:");
   static base::FakeClock clock;
   static base::SeededRandom random(1);
-  static relay::Service service(storage, clock, random, {"http://relay"});
+  static relay::Service service(storage, clock, random, relay::test_options());
   base::Reader in({data, size}, "an input");
   refuses_only_by_error([&] {
     relay::Request request;

@@ -1,4 +1,5 @@
 #include "fuzz/fuzz.h"
+#include "src/wire/admission.h"
 #include "src/wire/control.h"
 #include "src/wire/messages.h"
 
@@ -12,6 +13,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   refuses_only_by_error([&] { require(encode(decode_session_request(input)) == input); });
   refuses_only_by_error([&] { require(encode(decode_session_answer(input)) == input); });
   refuses_only_by_error([&] { require(encode(decode_control_post(input)) == input); });
+  refuses_only_by_error([&] { require(encode(decode_erasure(input)) == input); });
+  refuses_only_by_error([&] { require(encode(decode_admission_needed(input)) == input); });
   refuses_only_by_error([&] { require(encode(decode_checkpoint(input)) == input); });
   refuses_only_by_error([&] { require(encode(decode_stub_page(input)) == input); });
   refuses_only_by_error([&] { require(encode(decode_stub_restore(input)) == input); });

@@ -2,6 +2,7 @@
 
 // What the relay's calls share: answers, and numbers in a query.
 
+#include <algorithm>
 #include <charconv>
 
 #include "holdfast/error.h"
@@ -17,6 +18,31 @@ inline Response say(int status, std::string_view text) {
           .content_type = "text/plain; charset=utf-8"};
 }
 
+// An answer that asks to come back.
+inline Response later(int status, std::string_view text, int seconds) {
+  Response out = say(status, text);
+  out.retry_after_s = seconds;
+  return out;
+}
+
+template <std::size_t N>
+std::optional<std::array<std::uint8_t, N>> from_path(std::string_view hex) {
+  std::optional<Bytes> bytes = base::from_hex(hex);
+  if (!bytes || bytes->size() != N || base::to_hex(*bytes) != hex) return std::nullopt;
+  std::array<std::uint8_t, N> out;
+  std::copy(bytes->begin(), bytes->end(), out.begin());
+  return out;
+}
+
+// Of the batches in a page, so that one more still fits.
+inline std::size_t page_room(std::uint64_t asked) {
+  return std::min<std::uint64_t>(asked, wire::kMaxResponse - wire::kMaxBatch - 1024);
+}
+
+constexpr const char* kNoVault = "this relay does not hold the vault";
+constexpr const char* kFull = "the vault's quota on this relay is used up";
+constexpr const char* kNotOwn = "this relay does not go by the address that was signed for";
+constexpr const char* kErased = "the vault was erased";
 constexpr const char* kReserved = "a device is being revoked: try again a little later";
 
 // Throws Error(malformed).

@@ -28,6 +28,11 @@ Response Service::restore_stubs(const Session& session, ByteView body) {
   auto [checkpoint, page] = wire::decode_stub_restore(body);
   Vault vault = storage_.vault(session.vault).value();
   const wire::ControlState& state = control_state(session.vault);
+  if (vault.head + page.stubs.size() > options_.vault_batches) return say(507, kFull);
+  bool may_be = page.log_id == vault.log_id && page.after <= vault.head &&
+                page.after + page.stubs.size() == checkpoint.position &&
+                wire::counts(checkpoint, state);
+  if (!may_be) return say(409, "the checkpoint is of another log");
   Hash32 history = wire::history_start();
   std::map<Hash32, std::uint64_t> here;  // batches are the same where their leaves are
   for (std::uint64_t at = 0; at < vault.head;) {
@@ -36,7 +41,6 @@ Response Service::restore_stubs(const Session& session, ByteView body) {
       if (at <= page.after) history = wire::history_next(history, at, stub.leaf);
     }
   }
-  if (page.after > vault.head) return say(409, "the log is another");
   std::uint64_t position = page.after;
   for (const wire::Stub& stub : page.stubs) {
     history = wire::history_next(history, ++position, stub.leaf);
@@ -44,9 +48,7 @@ Response Service::restore_stubs(const Session& session, ByteView body) {
     bool is_another = here.count(stub.leaf) == 0 && storage_.batch_place(session.vault, stub.batch);
     if (is_another) return say(409, "another batch is here under its name");
   }
-  bool proved = wire::counts(checkpoint, state) && position == checkpoint.position &&
-                history == checkpoint.history;
-  if (page.log_id != vault.log_id || !proved) return say(409, "the checkpoint is of another log");
+  if (history != checkpoint.history) return say(409, "the checkpoint is of another log");
   if (!has_chunks(session.vault, checkpoint)) return say(409, "a part of it is missing");
   std::optional<wire::Checkpoint> old = counted(session.vault);
   bool is_of_log = true;
@@ -84,12 +86,14 @@ Response Service::restore_stubs(const Session& session, ByteView body) {
 }
 
 // What pages of the log say, looked at again only where something changed.
-const Service::Heads& Service::checkpoint_heads(const Hash32& vault_id) {
+const Service::Heads& Service::checkpoint_heads(const Hash32& vault_id, const Vault& vault) {
   if (heads_.size() > kCachedVaults) heads_.clear();
   const wire::ControlState& state = control_state(vault_id);
   auto [found, added] = heads_.try_emplace(vault_id);
   Heads& heads = found->second;
-  if (!added && heads.records == state.count()) return heads;
+  if (!added && heads.records == state.count() && heads.checkpoints == vault.checkpoints) {
+    return heads;
+  }
   heads = {};
   heads.records = UINT64_MAX;  // until all of it is read
   for (auto which : {Storage::Checkpoint::counts, Storage::Checkpoint::proposed}) {
@@ -103,10 +107,14 @@ const Service::Heads& Service::checkpoint_heads(const Hash32& vault_id) {
     head.counts = wire::counts(checkpoint, state);
   }
   heads.records = state.count();
+  heads.checkpoints = vault.checkpoints;
   return heads;
 }
 
-void Service::put_checkpoint(const Hash32& vault_id, Storage::Checkpoint which, ByteView bytes) {
+// The caller puts the vault.
+void Service::put_checkpoint(const Hash32& vault_id, Vault& vault, Storage::Checkpoint which,
+                             ByteView bytes) {
+  ++vault.checkpoints;
   heads_.erase(vault_id);
   storage_.put_checkpoint(vault_id, which, bytes);
 }
@@ -167,7 +175,8 @@ Response Service::propose(const Session& session, ByteView body) {
     if (counts) {
       accept(session.vault, vault, checkpoint);
     } else {
-      put_checkpoint(session.vault, Storage::Checkpoint::proposed, bytes);
+      put_checkpoint(session.vault, vault, Storage::Checkpoint::proposed, bytes);
+      storage_.put_vault(session.vault, vault);
     }
   });
   return answer({});
@@ -196,13 +205,14 @@ Response Service::verify(const Session& session, ByteView body) {
 }
 
 void Service::accept(const Hash32& vault_id, Vault& vault, const wire::Checkpoint& checkpoint) {
-  put_checkpoint(vault_id, Storage::Checkpoint::counts, wire::encode(checkpoint));
+  put_checkpoint(vault_id, vault, Storage::Checkpoint::counts, wire::encode(checkpoint));
   Bytes proposed = storage_.checkpoint(vault_id, Storage::Checkpoint::proposed);
   if (!proposed.empty() && wire::decode_checkpoint(proposed).position <= checkpoint.position) {
-    put_checkpoint(vault_id, Storage::Checkpoint::proposed, {});
+    put_checkpoint(vault_id, vault, Storage::Checkpoint::proposed, {});
   }
   std::set<Hash32> kept(checkpoint.chunks.begin(), checkpoint.chunks.end());
-  storage_.drop_blobs(vault_id, kept, clock_.now_ms() - kUnusedBlobMs);
+  std::uint64_t freed = storage_.drop_blobs(vault_id, kept, clock_.now_ms() - kUnusedBlobMs);
+  vault.bytes -= std::min(vault.bytes, freed);
   retained_.erase(vault_id);
   retain(vault_id, vault);
   storage_.put_vault(vault_id, vault);
@@ -217,8 +227,24 @@ void Service::retain(const Hash32& vault_id, Vault& vault) {
   last->second = now;
   std::optional<wire::Checkpoint> checkpoint = counted(vault_id);
   if (!checkpoint || checkpoint->position <= vault.floor) return;
-  vault.floor = std::max(vault.floor,
-                         storage_.drop_bodies(vault_id, checkpoint->position, now - retention_ms_));
+  Storage::Dropped dropped =
+      storage_.drop_bodies(vault_id, checkpoint->position, now - options_.retention_ms);
+  vault.floor = std::max(vault.floor, dropped.upto);
+  vault.bytes -= std::min(vault.bytes, dropped.bytes);
+}
+
+std::uint64_t Service::expire(const Hash32& vault_id) {
+  std::uint64_t freed = 0;
+  storage_.transaction([&] {
+    std::optional<Vault> vault = storage_.vault(vault_id);
+    if (!vault) return;
+    std::uint64_t before = vault->bytes;
+    retained_.erase(vault_id);
+    retain(vault_id, *vault);
+    freed = before - vault->bytes;
+    if (freed > 0) storage_.put_vault(vault_id, *vault);
+  });
+  return freed;
 }
 
 Response Service::missing_blobs(const Session& session, ByteView body) {
@@ -246,8 +272,15 @@ Response Service::blob(const Session& session, const Request& request, const std
   if (request.method != "PUT") return say(404, "no such path");
   if (request.body.size() > wire::kMaxChunk) return say(413, "a chunk is 1 MiB at most");
   if (wire::sha256({request.body}) != id) return say(400, "it has another hash");
-  storage_.transaction(
-      [&] { storage_.put_blob(session.vault, id, request.body, clock_.now_ms()); });
+  Vault vault = storage_.vault(session.vault).value();
+  // Half as much again as for batches, so that a full vault can make room by a checkpoint.
+  std::uint64_t quota = quota_of(vault);
+  if (vault.bytes + request.body.size() > quota + quota / 2) return say(507, kFull);
+  storage_.transaction([&] {
+    if (!storage_.put_blob(session.vault, id, request.body, clock_.now_ms())) return;
+    vault.bytes += request.body.size();
+    storage_.put_vault(session.vault, vault);
+  });
   return answer({});
 }
 

@@ -16,7 +16,9 @@ constexpr std::int64_t kHealMs = 7 * 24 * 3'600'000LL;  // how long its vault ma
 
 Response Service::push(const Session& session, const std::string& query, ByteView body) {
   std::vector<Bytes> batches = wire::decode_list(body);
-  if (is_reserved(session)) return say(503, kReserved);
+  if (is_reserved(session, storage_.vault(session.vault).value())) {
+    return later(503, kReserved, 5);
+  }
   const wire::ControlState& state = control_state(session.vault);
   bool restores = query_number(query, "restore", 0) != 0;
   Id16 device = wire::device_id_of(session.signer);
@@ -66,7 +68,11 @@ wire::PushAnswer::Item Service::push_one(const Hash32& vault_id, Vault& vault,
   bool follows =
       header.previous == last || base::planted(base::Plant::relay_takes_any_previous_leaf);
   if (!follows) return {PushStatus::device_fork, 0};
+  bool is_full =
+      vault.bytes + batch.size() > quota_of(vault) || vault.head >= options_.vault_batches;
+  if (is_full) return {PushStatus::quota, 0};  // what was lost and comes back had room before, too
   ++vault.head;
+  vault.bytes += batch.size();
   vault.chain = wire::chain_next(vault.chain, vault.head, leaf);
   storage_.add_batch(vault_id, {vault.head, vault.chain, clock_.now_ms()},
                      {header.batch, header.device, leaf}, batch);
@@ -93,9 +99,9 @@ Response Service::log(const Session& session, const std::string& query) {
   }
   page.control_head = vault.control_head;
   page.start_chain = chain_at(after);
-  std::size_t room = std::min<std::uint64_t>(bytes, wire::kMaxResponse - wire::kMaxBatch - 1024);
+  std::size_t room = page_room(bytes);
   page.floor = vault.floor;
-  const Heads& heads = checkpoint_heads(session.vault);
+  const Heads& heads = checkpoint_heads(session.vault, vault);
   page.checkpoint = heads.counted;
   page.proposed = heads.proposed;
   if (room > 0) page.batches = storage_.batches(session.vault, after, room);
@@ -103,7 +109,8 @@ Response Service::log(const Session& session, const std::string& query) {
   Response out = answer(wire::encode(page));
   std::uint64_t wait = query_number(query, "wait", 0);
   if (wait > 0 && after == vault.head) {
-    out.wait = {session.vault, static_cast<std::int64_t>(std::min(wait, kMaxWaitMs))};
+    out.wait = {session.vault, static_cast<std::int64_t>(std::min(wait, kMaxWaitMs)),
+                vault.changes};
   }
   return out;
 }
@@ -125,47 +132,43 @@ Response Service::restart(const Session& session, ByteView body) {
     }
     if (!lost) return say(409, "the log holds it");
     std::int64_t now = clock_.now_ms();
-    auto last = restarts_.find(session.vault);
-    if (last != restarts_.end() && now < last->second + kRestartMs) {
-      return say(503, "the log began anew just now: try again later");
+    if (now < vault->anew_ms + kRestartMs) {
+      return later(503, "the log began anew just now: try again later", 5);
     }
+    vault->anew_ms = now;
     storage_.transaction([&] { begin_anew(session.vault, *vault); });
-    restarts_[session.vault] = now;
-    start_healing(session.vault);
   }
   return answer(base::to_bytes(vault->log_id));
 }
 
+// Records of the list can be brought back for a while, for the log began anew for all to see.
 void Service::begin_anew(const Hash32& id, Vault& vault) {
   random_.fill(vault.log_id);
+  vault.healing_ms = clock_.now_ms();
   vault.chain = storage_.rechain(id, wire::chain_start(vault.log_id));
   storage_.put_vault(id, vault);
 }
 
-void Service::begin_all_anew() {
-  for (const Hash32& id : storage_.vaults()) {
-    Vault vault = storage_.vault(id).value();
-    storage_.transaction([&] { begin_anew(id, vault); });
+std::uint64_t Service::begin_all_anew() {
+  constexpr std::size_t kAtOnce = 1000;
+  std::uint64_t count = 0;
+  Hash32 last{};
+  for (;;) {
+    std::vector<Hash32> ids = storage_.vaults(last, kAtOnce);
+    if (ids.empty()) return count;
+    for (const Hash32& id : ids) {
+      storage_.transaction([&] {
+        Vault vault = storage_.vault(id).value();
+        begin_anew(id, vault);
+      });
+      last = id;
+      ++count;
+    }
   }
-  all_anew_ms_ = clock_.now_ms();
 }
 
-// Records of the list can be brought back for a while: the log began anew for all to see, or the
-// vault is new here.
-void Service::start_healing(const Hash32& id) {
-  std::int64_t now = clock_.now_ms();
-  if (healing_.size() >= 100 * kCachedVaults) {
-    std::erase_if(healing_, [&](const auto& entry) { return entry.second + kHealMs < now; });
-    std::erase_if(restarts_, [&](const auto& entry) { return entry.second + kRestartMs < now; });
-  }
-  if (healing_.size() < 100 * kCachedVaults) healing_[id] = now;
-}
-
-bool Service::is_healing(const Hash32& id) const {
-  std::int64_t since = clock_.now_ms() - kHealMs;
-  auto one = healing_.find(id);
-  return (all_anew_ms_ && *all_anew_ms_ >= since) ||
-         (one != healing_.end() && one->second >= since);
+bool Service::is_healing(const Vault& vault) const {
+  return vault.healing_ms != 0 && vault.healing_ms >= clock_.now_ms() - kHealMs;
 }
 
 Response Service::control(const Session& session, const std::string& query) {
@@ -185,7 +188,7 @@ Response Service::restore_control(const Hash32& vault_id, const std::string& que
       return say(409, "another record is there");
     }
   } else if (at == state.count()) {
-    if (!is_healing(vault_id)) {
+    if (!is_healing(*vault)) {
       return say(409,
                  "this relay has not lost anything that it knows of: let a device sync first "
                  "that it knows, or start it with --restored");
@@ -200,14 +203,15 @@ Response Service::restore_control(const Hash32& vault_id, const std::string& que
       return say(409, "it names a place that is not of this log");
     }
     if (!has_room(state.count(), record.type)) return say(403, "the device list is full");
-    add_control(vault_id, state, body);
+    add_control(vault_id, state, body, false);
   }
   base::Writer out;
   out.u64(state.count());
   return answer(out.take());
 }
 
-void Service::add_control(const Hash32& vault_id, wire::ControlState& state, ByteView record) {
+void Service::add_control(const Hash32& vault_id, wire::ControlState& state, ByteView record,
+                          bool ends_reservation) {
   std::uint64_t position = state.count();
   state.append(record);
   try {
@@ -216,6 +220,8 @@ void Service::add_control(const Hash32& vault_id, wire::ControlState& state, Byt
       storage_.add_control(vault_id, position, record, clock_.now_ms());
       vault.control_head = state.head();
       vault.control_count = state.count();
+      vault.bytes += record.size();
+      if (ends_reservation) vault.reserved_ms = 0;
       storage_.put_vault(vault_id, vault);
       if (state.recovery_is_proved(state.recovery().sign)) {
         storage_.set_vault_of_recovery(state.recovery().sign, vault_id);
@@ -227,6 +233,12 @@ void Service::add_control(const Hash32& vault_id, wire::ControlState& state, Byt
   }
 }
 
+// Sent again, since the answer was lost.
+bool Service::is_last_record(const Hash32& vault, const wire::ControlState& state,
+                             ByteView record) {
+  return storage_.control(vault, state.count() - 1).at(0) == base::to_bytes(record);
+}
+
 Response Service::post_control(const Session& session, Role role, ByteView body) {
   wire::ControlPost post = wire::decode_control_post(body);
   wire::ControlRecord record = wire::decode_control(post.record);
@@ -236,21 +248,22 @@ Response Service::post_control(const Session& session, Role role, ByteView body)
   bool fresh = state.head() == post.expected_head;
   using wire::ControlType;
   bool revokes = record.type == ControlType::revoke || record.type == ControlType::recover;
-  if (!revokes && is_reserved(session)) return say(503, kReserved);
+  Vault vault = storage_.vault(session.vault).value();
+  if (!revokes && is_reserved(session, vault)) return later(503, kReserved, 5);
   if (revokes) {
     // Set against the log's head, so that nothing before it is in doubt. Whom it takes out, and
     // their friends, cannot race it for ever: everybody else waits until it has come through.
-    Vault vault = storage_.vault(session.vault).value();
     fresh = fresh && record.through == wire::LogPosition{vault.log_id, vault.head, vault.chain};
     for (const auto& [device, leaf] : record.last_leaves) {
       fresh = fresh && leaf == storage_.device_leaf(session.vault, device);
     }
-    if (!fresh && role != Role::ticket) reserve(session);
+    bool is_again = !fresh && is_last_record(session.vault, state, post.record);
+    if (!fresh && !is_again && role != Role::ticket) reserve(session, vault);
   }
+  if (!fresh && is_last_record(session.vault, state, post.record)) return answer({});
   if (!fresh) return say(409, "the device list or the log has changed meanwhile");
-  add_control(session.vault, state, post.record);
-  auto reserved = reserved_.find(session.vault);
-  if (reserved != reserved_.end() && revokes) reserved->second.until_ms = 0;
+  if (!revokes && vault.bytes + post.record.size() > quota_of(vault)) return say(507, kFull);
+  add_control(session.vault, state, post.record, revokes);
   return answer({});
 }
 

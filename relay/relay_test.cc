@@ -11,77 +11,11 @@
 
 #include "holdfast/error.h"
 #include "relay/server.h"
-#include "relay/sqlite/sqlite_storage.h"
-#include "src/base/fakes.h"
+#include "relay/test_relay.h"
+#include "relay/workers.h"
 
 namespace holdfast::relay {
 namespace {
-
-struct Rig {
-  base::FakeClock clock;
-  base::SeededRandom random{1};
-  SqliteStorage storage{":memory:"};
-  Service service{storage, clock, random, {"http://relay"}};
-
-  int status(const std::string& method, const std::string& target, Bytes body = {},
-             const std::string& token = "") {
-    return service.handle({method, target, token, std::move(body)}).status;
-  }
-};
-
-// A device that signs, without any of the code that decrypts.
-struct Signer {
-  explicit Signer(std::uint8_t fill) {
-    Bytes seed(32, fill);
-    crypto_sign_seed_keypair(pk.data(), sk.data(), seed.data());
-  }
-  std::array<std::uint8_t, 64> sign(std::string_view purpose, const Hash32& vault,
-                                    ByteView message) const {
-    Bytes whole = wire::signed_message(purpose, vault, message);
-    std::array<std::uint8_t, 64> out;
-    crypto_sign_detached(out.data(), nullptr, whole.data(), whole.size(), sk.data());
-    return out;
-  }
-  Bytes genesis() const {
-    wire::ControlRecord record;
-    record.device_sign = record.signer = record.recovery.sign = pk;
-    record.device_box = record.recovery.box = {9};  // a point to which something can be boxed
-    record.epoch.boxes.push_back({record.device_box, Bytes(wire::kKeyBox, 1)});
-    record.recovery.proof = sign(wire::kSignRecovery, {}, wire::proof_message(record));
-    record.signature = sign(wire::kSignControl, {}, wire::encode_unsigned(record));
-    return wire::encode(record);
-  }
-  Hash32 vault() const { return wire::sha256({genesis()}); }
-  Response sign_in(Rig& rig, const Hash32& vault,
-                   const std::string& origin = "http://relay") const {
-    Bytes nonce = rig.service.handle({"POST", "/v1/session/challenge", "", {}}).body;
-    wire::SessionRequest request;
-    request.vault = vault;
-    request.signer = pk;
-    request.nonce = nonce;
-    request.origin = origin;
-    request.signature = sign(wire::kSignSession, vault, wire::session_message(nonce, origin));
-    return rig.service.handle({"POST", "/v1/session", "", wire::encode(request)});
-  }
-  Bytes batch(std::uint8_t id, const Hash32& previous) const {
-    wire::BatchHeader header;
-    header.vault = vault();
-    header.batch[0] = id;
-    header.device = wire::device_id_of(pk);
-    header.previous = previous;
-    Bytes out = wire::encode(header);
-    out.resize(512 - wire::kSignatureSize, id);
-    auto signature = sign(wire::kSignBatch, header.vault, out);
-    out.insert(out.end(), signature.begin(), signature.end());
-    return out;
-  }
-  Hash32 pk;
-  std::array<std::uint8_t, 64> sk;
-};
-
-std::string path_of(const Hash32& vault, const std::string& call) {
-  return "/v1/vaults/" + base::to_hex(vault) + "/" + call;
-}
 
 TEST(RelayService, AnswersUnknownAndMalformedRequests) {
   Rig rig;
@@ -177,7 +111,16 @@ TEST(RelayService, MailIsPutOnceAndExpires) {
 
 // The server on a port of this machine, with a thread of its own.
 struct Live {
-  Live() : thread([this] { server.run(rig.service); }) {}
+  explicit Live(ServerOptions options = {}, ServiceOptions service = test_options())
+      : server(options) {
+    std::vector<std::unique_ptr<Storage>> storages;
+    storages.push_back(std::make_unique<SqliteStorage>(":memory:"));
+    storages.push_back(std::make_unique<SqliteStorage>(":memory:"));
+    Workers::Options working;
+    working.service = std::move(service);
+    workers = std::make_unique<Workers>(std::move(storages), clock, random, working);
+    thread = std::thread([this] { server.run(*workers); });
+  }
   ~Live() {
     server.stop();
     thread.join();
@@ -201,8 +144,10 @@ struct Live {
     ::close(fd);
     return out;
   }
-  Rig rig;
-  Server server{ServerOptions{}};
+  base::FakeClock clock;
+  LockedRandom random;
+  Server server;
+  std::unique_ptr<Workers> workers;
   std::thread thread;
 };
 
@@ -243,6 +188,83 @@ TEST(RelayServer, ManyThreadsOfClients) {
   }
   for (auto& client : clients) client.join();
   EXPECT_EQ(good, 100);
+}
+
+// Holds what it is asked until it is told to answer.
+class Holding : public Handler {
+ public:
+  explicit Holding(bool are_strangers = false) : are_strangers_(are_strangers) {}
+  Caller caller(const std::string&, const std::string&) const override {
+    return {0, are_strangers_};
+  }
+  std::size_t answer_room(const Request&) const override { return 1 << 20; }
+  std::size_t holds() {
+    std::lock_guard lock(mutex);
+    return held.size();
+  }
+  void handle(Request, Answer done) override {
+    std::lock_guard lock(mutex);
+    held.push_back(std::move(done));
+  }
+  std::size_t let_go() {
+    std::lock_guard lock(mutex);
+    for (Answer& done : held) done({.status = 200, .body = Bytes(1 << 20, 7)});
+    return held.size();
+  }
+  std::mutex mutex;
+  std::vector<Answer> held;
+
+ private:
+  const bool are_strangers_;
+};
+
+// However many ask, no more is made than there is room for.
+TEST(RelayServer, RoomForAnAnswerIsTakenBeforeItIsMade) {
+  ServerOptions options;
+  options.limits.bytes = 4 << 20;
+  Holding handler;
+  Server server(options);
+  std::thread serving([&] { server.run(handler); });
+  constexpr int kAsk = 12;
+  std::atomic<int> refused{0}, good{0};
+  std::vector<std::thread> clients;
+  for (int i = 0; i < kAsk; ++i) {
+    clients.emplace_back([&] {
+      auto response = base::curl_network()->perform(
+          {"GET", "http://127.0.0.1:" + std::to_string(server.port()) + "/", "", {}});
+      (response.status == 503 ? refused : good) += 1;
+    });
+  }
+  while (refused < kAsk - 4) std::this_thread::yield();
+  EXPECT_EQ(server.stats().body_bytes, std::size_t{4} << 20);
+  EXPECT_EQ(handler.let_go(), 4u);
+  for (auto& client : clients) client.join();
+  EXPECT_EQ(good, 4);
+  server.stop();
+  serving.join();
+  EXPECT_EQ(server.stats().body_bytes, 0u);
+}
+
+// Nor does who is unknown keep others out by asking for much.
+TEST(RelayServer, AStrangerTakesNoRoomByAsking) {
+  ServerOptions options;
+  options.limits.bytes = 2 << 20;
+  Holding handler(true);
+  Server server(options);
+  std::thread serving([&] { server.run(handler); });
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 6; ++i) {
+    clients.emplace_back([&] {
+      base::curl_network()->perform(
+          {"GET", "http://127.0.0.1:" + std::to_string(server.port()) + "/", "", {}});
+    });
+  }
+  while (handler.holds() < 6) std::this_thread::yield();
+  EXPECT_EQ(server.stats().body_bytes, 0u);
+  handler.let_go();
+  for (auto& client : clients) client.join();
+  server.stop();
+  serving.join();
 }
 
 TEST(RelayServer, RefusesAPortThatIsTaken) {

@@ -1,142 +1,128 @@
-// Boost 1.74's headers use <utility> and <coroutine> without including them: these two stay first.
-// clang-format off
-#include <utility>
-#include <coroutine>
-// clang-format on
-
-#include "relay/server.h"
-
+#include "relay/server_impl.h"
+// Stays first.
 #include <spdlog/spdlog.h>
-
-#include <boost/asio.hpp>
-#include <boost/beast/core.hpp>
-#include <boost/beast/http.hpp>
-#include <chrono>
 
 #include "holdfast/error.h"
 
 namespace holdfast::relay {
-namespace {
 
-namespace asio = boost::asio;
-namespace beast = boost::beast;
-namespace http = beast::http;
-using asio::ip::tcp;
-
-constexpr auto kHeaderTime = std::chrono::seconds(60);
-constexpr auto kBodyTime = std::chrono::seconds(300);  // 1 MiB at 30 kbit/s
-constexpr std::size_t kMaxHeader = 8 * 1024;
-constexpr std::size_t kMaxBody = wire::kMaxRequest + wire::kMaxBatch;
-
-std::string token_of(const http::request<http::vector_body<std::uint8_t>>& request) {
-  constexpr std::string_view scheme = "Bearer ";
-  auto field = request[http::field::authorization];
-  std::string_view value(field.data(), field.size());
-  return value.starts_with(scheme) ? std::string(value.substr(scheme.size())) : std::string();
+std::string address_of(const asio::ip::address& address) {
+  if (address.is_v4()) return address.to_string();
+  asio::ip::address_v6 v6 = address.to_v6();
+  if (v6.is_v4_mapped()) return asio::ip::make_address_v4(asio::ip::v4_mapped, v6).to_string();
+  auto bytes = v6.to_bytes();
+  std::fill(bytes.begin() + 8, bytes.end(), std::uint8_t{0});
+  return asio::ip::address_v6(bytes).to_string();
 }
 
-}  // namespace
+Server::Impl::Impl(const ServerOptions& chosen)
+    : options(chosen), limits(chosen.limits), acceptor(context) {
+  if (!options.certificate.empty()) load_certificate();
+  beast::error_code error;
+  auto address = asio::ip::make_address(options.address, error);
+  if (error) throw Error(ErrorCode::invalid_argument, options.address + " is not an IP address");
+  tcp::endpoint endpoint(address, options.port);
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
+  if (error) {
+    throw Error(ErrorCode::io, "cannot listen on " + options.address + ":" +
+                                   std::to_string(options.port) + ": " + error.message());
+  }
+}
 
-struct Server::Impl {
-  Impl(const ServerOptions& chosen) : options(chosen), acceptor(context) {
+void Server::Impl::load_certificate() {
+  auto fresh = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_server);
+  SSL_CTX_set_min_proto_version(fresh->native_handle(), TLS1_2_VERSION);
+  SSL_CTX_set_mode(fresh->native_handle(), SSL_MODE_RELEASE_BUFFERS);
+  beast::error_code error;
+  fresh->use_certificate_chain_file(options.certificate, error);
+  std::string wrong = error ? options.certificate : options.private_key;
+  if (!error) fresh->use_private_key_file(options.private_key, asio::ssl::context::pem, error);
+  if (error) {
+    throw Error(ErrorCode::invalid_argument, "TLS needs a certificate chain and its key, in PEM: " +
+                                                 wrong + ": " + error.message());
+  }
+  tls = std::move(fresh);
+}
+
+asio::awaitable<void> Server::Impl::accept(Handler& handler) {
+  for (;;) {
     beast::error_code error;
-    auto address = asio::ip::make_address(options.address, error);
-    if (error) throw Error(ErrorCode::invalid_argument, options.address + " is not an IP address");
-    tcp::endpoint endpoint(address, options.port);
-    acceptor.open(endpoint.protocol(), error);
-    if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
-    if (!error) acceptor.bind(endpoint, error);
-    if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
-    if (error) {
-      throw Error(ErrorCode::io, "cannot listen on " + options.address + ":" +
-                                     std::to_string(options.port) + ": " + error.message());
+    tcp::socket socket =
+        co_await acceptor.async_accept(asio::redirect_error(asio::use_awaitable, error));
+    if (error == asio::error::operation_aborted || drains) co_return;
+    if (error) {  // out of descriptors
+      asio::steady_timer pause(context, std::chrono::milliseconds(10));
+      co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
+      continue;
+    }
+    auto remote = socket.remote_endpoint(error);
+    if (error) continue;
+    std::string peer = address_of(remote.address());
+    bool is_full =
+        is_proxy(peer) ? stats.connections >= options.limits.connections : !limits.enter(peer);
+    if (is_full) {
+      ++stats.turned_away;
+      continue;  // closes it
+    }
+    socket.set_option(tcp::no_delay(true), error);
+    ++stats.connections;
+    auto done = [this, peer](std::exception_ptr) {
+      if (!is_proxy(peer)) limits.leave(peer);
+      --stats.connections;
+      if (drains && stats.connections == 0) context.stop();
+    };
+    if (tls) {
+      asio::co_spawn(
+          context,
+          secure(beast::ssl_stream<beast::tcp_stream>(std::move(socket), *tls), tls, peer, handler),
+          done);
+    } else {
+      asio::co_spawn(context, plain(beast::tcp_stream(std::move(socket)), peer, handler), done);
     }
   }
+}
 
-  asio::awaitable<void> accept(Handler& handler) {
-    for (;;) {
-      beast::error_code error;
-      tcp::socket socket =
-          co_await acceptor.async_accept(asio::redirect_error(asio::use_awaitable, error));
-      if (error == asio::error::operation_aborted) co_return;
-      if (error || connections >= options.max_connections) {
-        // Out of descriptors or of room: closing this one is all there is to do.
-        asio::steady_timer pause(context, std::chrono::milliseconds(10));
-        co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
-        continue;
-      }
-      ++connections;
-      asio::co_spawn(context, serve(beast::tcp_stream(std::move(socket)), handler),
-                     [this](std::exception_ptr) { --connections; });
-    }
-  }
-
-  asio::awaitable<void> serve(beast::tcp_stream stream, Handler& handler) {
+// Other processes change vaults, too.
+asio::awaitable<void> Server::Impl::poll(Handler& handler) {
+  for (;;) {
     beast::error_code error;
-    beast::flat_buffer buffer;
-    for (;;) {
-      http::request_parser<http::vector_body<std::uint8_t>> parser;
-
-      parser.header_limit(kMaxHeader);
-      parser.body_limit(kMaxBody);  // until the header has told who asks
-      stream.expires_after(kHeaderTime);
-      co_await http::async_read_header(stream, buffer, parser,
-                                       asio::redirect_error(asio::use_awaitable, error));
-      if (error) break;
-      std::size_t limit =
-          handler.body_limit(std::string(parser.get().target()), token_of(parser.get()));
-      if (parser.content_length() && *parser.content_length() > limit) break;
-      parser.body_limit(limit);
-      stream.expires_after(kBodyTime);
-      co_await http::async_read(stream, buffer, parser,
-                                asio::redirect_error(asio::use_awaitable, error));
-      if (error) break;
-      auto& request = parser.get();
-      Request asked{std::string(request.method_string()), std::string(request.target()),
-                    token_of(request), std::move(request.body())};
-      Response response = handler.handle(asked);
-      if (response.changed) wake(*response.changed);
-      if (response.wait) {
-        co_await wait(*response.wait);
-        response = handler.handle(asked);
-      }
-      spdlog::debug("{} {} -> {}, {} bytes", std::string(request.method_string()),
-                    request.target().size(), response.status, response.body.size());
-      http::response<http::vector_body<std::uint8_t>> out;
-      out.version(request.version());
-      out.result(static_cast<unsigned>(response.status));
-      out.set(http::field::content_type, response.content_type);
-      out.set(http::field::cache_control, "no-store");
-      out.keep_alive(request.keep_alive());
-      if (response.status == 503) out.set(http::field::retry_after, "5");
-      out.body() = std::move(response.body);
-      out.prepare_payload();
-      stream.expires_after(kBodyTime);
-      co_await http::async_write(stream, out, asio::redirect_error(asio::use_awaitable, error));
-      if (error || !out.keep_alive()) break;
-    }
-    stream.socket().shutdown(tcp::socket::shutdown_both, error);
-  }
-
-  // Until the vault changes, or so long.
-  asio::awaitable<void> wait(Response::Wait until) {
-    beast::error_code error;
-    asio::steady_timer timer(context, std::chrono::milliseconds(until.ms));
-    auto place = watchers.emplace(until.vault, &timer);
+    asio::steady_timer timer(context, std::chrono::seconds(1));
     co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
-    watchers.erase(place);
+    std::vector<Hash32> vaults;
+    for (const auto& [vault, watch] : watches) {
+      if (watch->is_waiting && (vaults.empty() || vaults.back() != vault)) {
+        vaults.push_back(vault);
+      }
+    }
+    if (vaults.empty()) continue;
+    std::optional<Changes> now = co_await changes(handler, std::move(vaults));
+    if (!now) continue;
+    for (auto& [vault, watch] : watches) {
+      auto found = now->find(vault);  // not there: it was erased
+      bool is_same = found != now->end() && found->second == watch->changes;
+      if (watch->is_waiting && !is_same) wake(*watch);
+    }
   }
-  void wake(const Hash32& vault) {
-    auto [first, last] = watchers.equal_range(vault);
-    for (auto it = first; it != last; ++it) it->second->cancel();
-  }
+}
 
-  ServerOptions options;
-  std::multimap<Hash32, asio::steady_timer*> watchers;
-  asio::io_context context{1};
-  tcp::acceptor acceptor;
-  std::size_t connections = 0;
-};
+void Server::Impl::drain() {
+  if (drains) return;
+  drains = true;
+  beast::error_code error;
+  acceptor.close(error);
+  for (auto& [vault, watch] : watches) watch->timer.cancel();
+  for (Link* link : links) {
+    if (link->is_idle) link->close();
+  }
+  if (stats.connections == 0) return context.stop();
+  end.emplace(context, std::chrono::milliseconds(options.drain_ms));
+  end->async_wait([this](beast::error_code failed) {
+    if (!failed) context.stop();
+  });
+}
 
 Server::Server(const ServerOptions& options) : impl_(std::make_unique<Impl>(options)) {}
 Server::~Server() = default;
@@ -144,13 +130,34 @@ Server::~Server() = default;
 std::uint16_t Server::port() const { return impl_->acceptor.local_endpoint().port(); }
 
 void Server::run(Handler& handler) {
-  asio::co_spawn(impl_->context, impl_->accept(handler), [](std::exception_ptr error) {
+  auto rethrow = [](std::exception_ptr error) {
     if (error) std::rethrow_exception(error);  // out of run()
-  });
+  };
+  asio::co_spawn(impl_->context, impl_->accept(handler), rethrow);
+  if (handler.is_shared()) asio::co_spawn(impl_->context, impl_->poll(handler), rethrow);
   impl_->context.run();
 }
 
-void Server::stop() { impl_->context.stop(); }
+void Server::stop() {
+  asio::post(impl_->context, [this] { impl_->drain(); });
+}
+
+void Server::reload() {
+  asio::post(impl_->context, [this] {
+    try {
+      if (impl_->tls) impl_->load_certificate();
+      spdlog::info("the certificate was read again");
+    } catch (const Error& error) {
+      spdlog::error("{}: the old one stays", error.what());
+    }
+  });
+}
+
+void Server::on_served(std::function<void(const Served&)> observer) {
+  impl_->on_served = std::move(observer);
+}
+
+const Server::Stats& Server::stats() const { return impl_->stats; }
 
 ServerOptions parse_listen(const std::string& text) {
   std::size_t colon = text.rfind(':');

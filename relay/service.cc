@@ -12,35 +12,100 @@ namespace {
 
 constexpr std::int64_t kChallengeMs = 2 * 60 * 1000;
 constexpr std::int64_t kSessionMs = 15 * 60 * 1000;
-constexpr std::int64_t kMailMs = 60 * 60 * 1000;
 constexpr std::size_t kMaxControlRecords = 10'000;
 constexpr std::size_t kKeptForRevoking = 500;
 constexpr std::int64_t kReserveMs = 30'000;
 constexpr std::int64_t kReserveAgainMs = 10 * 60 * 1000;
+constexpr std::size_t kVaultPath = 11 + 64 + 1;  // "/v1/vaults/", its id and a slash
 constexpr std::uint8_t kChallengeLabel = 1;
 constexpr std::uint8_t kSessionLabel = 2;
 
-template <std::size_t N>
-std::optional<std::array<std::uint8_t, N>> from_path(std::string_view hex) {
-  std::optional<Bytes> bytes = base::from_hex(hex);
-  if (!bytes || bytes->size() != N) return std::nullopt;
-  std::array<std::uint8_t, N> out;
-  std::copy(bytes->begin(), bytes->end(), out.begin());
+}  // namespace
+
+Service::Service(Storage& storage, base::Clock& clock, base::Random& random, ServiceOptions options,
+                 Bytes secret)
+    : storage_(storage),
+      clock_(clock),
+      random_(random),
+      options_(std::move(options)),
+      secret_(std::move(secret)) {}
+
+Service::Service(Storage& storage, base::Clock& clock, base::Random& random, ServiceOptions options)
+    : Service(storage, clock, random, std::move(options), secret_of(storage, random)) {}
+
+Bytes Service::secret_of(Storage& storage, base::Random& random) {
+  static_assert(kSecret == crypto_auth_KEYBYTES);
+  Bytes secret;
+  storage.transaction(
+      [&] { secret = storage.secret([&] { return base::to_bytes(random.array<kSecret>()); }); });
+  if (secret.size() != kSecret) {
+    throw Error(ErrorCode::corrupt, "the relay's stored secret is damaged");
+  }
+  return secret;
+}
+
+void Service::forget() {
+  states_.clear();
+  heads_.clear();
+  retained_.clear();
+}
+
+bool Service::writes(const Request& request) {
+  return request.method != "GET" && !request.target.starts_with("/v1/session");
+}
+
+std::size_t Service::answer_room(const Request& request) {
+  constexpr std::size_t kStub = 16 + 16 + 32;
+  if (request.method != "GET") return 0;
+  std::string_view path = request.path();
+  if (path.ends_with("/log")) {
+    try {
+      std::string query = request.target.substr(std::min(request.target.size(), path.size() + 1));
+      return page_room(query_number(query, "bytes", 1 << 20));
+    } catch (const Error&) {
+      return 0;  // it is refused
+    }
+  }
+  if (path.ends_with("/stubs")) return wire::kMaxStubs * kStub;
+  if (path.ends_with("/control")) return 1 << 20;
+  return path.find("/blobs/") != std::string_view::npos ? wire::kMaxChunk : 0;
+}
+
+Storage::Expected Service::expected(const Request& request) const {
+  Storage::Expected out;
+  std::optional<Session> session = session_of(request.token);
+  std::optional<Hash32> vault = vault_of(request);
+  if (!session || session->vault != vault) return out;  // a stranger: nothing is fetched for it
+  out.vault = *vault;
+  try {
+    if (request.method == "POST" && request.target.find("/batches") != std::string::npos) {
+      for (const Bytes& batch : wire::decode_list(request.body)) {
+        wire::BatchHeader header = wire::decode_batch_header(batch);
+        out.batches.emplace_back(header.batch, header.device);
+      }
+    } else if (request.method == "GET" && request.target.find("/log?") != std::string::npos) {
+      std::string query = request.target.substr(request.target.find('?') + 1);
+      out.log_after = query_number(query, "after", 0);
+      out.log_bytes = page_room(query_number(query, "bytes", 1 << 20));
+    }
+  } catch (const Error&) {
+    // handle() says what is wrong with it.
+  }
   return out;
 }
 
-}  // namespace
-
-Service::Service(Storage& storage, base::Clock& clock, base::Random& random,
-                 std::vector<std::string> origins)
-    : storage_(storage), clock_(clock), random_(random), origins_(std::move(origins)) {
-  secret_ = storage_.secret([&] {
-    auto made = random_.array<crypto_auth_KEYBYTES>();
-    return base::to_bytes(made);
-  });
-  if (secret_.size() != crypto_auth_KEYBYTES) {
-    throw Error(ErrorCode::corrupt, "the relay's stored secret is damaged");
+std::optional<Hash32> Service::vault_of(const Request& request) {
+  constexpr std::string_view vaults = "/v1/vaults";
+  if (request.path() == "/v1/session") {
+    return request.body.size() < 32
+               ? std::nullopt
+               : std::optional(base::Reader(request.body, "a session").array<32>());
   }
+  std::string_view target = request.path();
+  if (target == vaults) return wire::sha256({request.body});
+  if (!target.starts_with(vaults)) return std::nullopt;
+  target.remove_prefix(vaults.size());
+  return target.starts_with('/') ? from_path<32>(target.substr(1, 64)) : std::nullopt;
 }
 
 Response Service::handle(const Request& request) try {
@@ -50,7 +115,7 @@ Response Service::handle(const Request& request) try {
     case ErrorCode::malformed:
     case ErrorCode::protocol:
     case ErrorCode::newer_version: return say(400, error.what());
-    default: return say(503, "the relay cannot store anything now: try again later");
+    default: return later(503, "the relay cannot store anything now: try again later", 5);
   }
 }
 
@@ -61,7 +126,7 @@ Response Service::route(const Request& request) {
   bool post = request.method == "POST";
   bool get = request.method == "GET";
   if (path == "/healthz" && get) return say(200, "ok\n");
-  if (path == "/v1/vaults" && post) return create_vault(request.body);
+  if (path == "/v1/vaults" && post) return create_vault(request);
   if (path == "/v1/session/challenge" && post) return challenge();
   if (path == "/v1/session" && post) return open_session(request.body);
   constexpr std::string_view mail = "/v1/mailbox/";
@@ -74,11 +139,18 @@ Response Service::route(const Request& request) {
   std::string rest = path.substr(vaults.size());
   std::size_t slash = rest.find('/');
   auto vault = from_path<32>(rest.substr(0, slash));
-  if (!vault || slash == std::string::npos) return say(404, "no such path");
+  if (!vault) return say(404, "no such path");
+  if (slash == std::string::npos) {
+    return request.method == "DELETE" ? erase(*vault, request.body) : say(404, "no such path");
+  }
   std::string call = rest.substr(slash + 1);
   if (call == "control/restore" && post) return restore_control(*vault, query, request.body);
   std::optional<Session> session = session_of(request.token);
   if (!session || session->vault != *vault) return say(401, "sign in first");
+  if (!storage_.vault(*vault)) {
+    return storage_.erased(*vault) ? say(410, kErased) : say(404, kNoVault);
+  }
+  if (is_too_fast(*vault)) return later(429, "this vault asks for too much at once", 1);
   Role role = role_of(*vault, session->signer);
   if (role == Role::nobody) return say(403, "this device is not in the vault");
   Response response = vault_call(*session, role, call, request, query);
@@ -124,11 +196,17 @@ Response Service::find_vault(const std::string& recovery_sign) {
   return vault ? answer(base::to_bytes(*vault)) : say(404, "no vault has this recovery key");
 }
 
-Response Service::create_vault(ByteView body) {
+Response Service::create_vault(const Request& request) {
+  ByteView body = request.body;
   wire::ControlState state;
   state.append(body);
   Vault vault;
+  std::optional<Response> refused;
   storage_.transaction([&] {
+    if (!storage_.vault(state.vault())) {
+      refused = storage_.erased(state.vault()) ? say(410, kErased) : admit(request, state.vault());
+    }
+    if (refused) return;
     // Whoever holds the key has signed for this vault: nobody else's can be found by it.
     if (state.recovery_is_proved(state.recovery().sign)) {
       storage_.set_vault_of_recovery(state.recovery().sign, state.vault());
@@ -141,10 +219,12 @@ Response Service::create_vault(ByteView body) {
     vault.chain = wire::chain_start(vault.log_id);
     vault.control_head = state.head();
     vault.control_count = 1;
+    vault.bytes = body.size();
+    vault.healing_ms = clock_.now_ms();  // it may have been here before, and lost
     storage_.put_vault(state.vault(), vault);
     storage_.add_control(state.vault(), 0, body, clock_.now_ms());
-    start_healing(state.vault());  // it may have been here before, and lost
   });
+  if (refused) return *refused;
   return answer(base::to_bytes(vault.log_id));
 }
 
@@ -174,20 +254,28 @@ Response Service::challenge() {
   return answer(with_mac(out.take()));
 }
 
+bool Service::is_good_challenge(ByteView nonce) const {
+  std::optional<Bytes> message = check_mac(nonce);
+  if (!message || message->size() != 25 || (*message)[0] != kChallengeLabel) return false;
+  auto now = static_cast<std::uint64_t>(clock_.now_ms());
+  return base::Reader(ByteView(*message).subspan(1), "a challenge").u64() >= now;
+}
+
+bool Service::is_own(const std::string& origin) const {
+  const std::vector<std::string>& origins = options_.origins;
+  return std::find(origins.begin(), origins.end(), origin) != origins.end();
+}
+
 Response Service::open_session(ByteView body) {
   wire::SessionRequest request = wire::decode_session_request(body);
-  std::optional<Bytes> nonce = check_mac(request.nonce);
-  if (!nonce || nonce->size() != 25 || (*nonce)[0] != kChallengeLabel) {
-    return say(400, "the challenge is not of this relay");
+  if (!is_good_challenge(request.nonce)) {
+    return say(400, "the challenge is not of this relay, or has expired");
   }
   auto now = static_cast<std::uint64_t>(clock_.now_ms());
-  if (base::Reader(ByteView(*nonce).subspan(1), "a challenge").u64() < now) {
-    return say(400, "the challenge has expired");
+  if (!is_own(request.origin)) return say(403, kNotOwn);
+  if (!storage_.vault(request.vault)) {
+    return storage_.erased(request.vault) ? say(410, kErased) : say(404, kNoVault);
   }
-  if (std::find(origins_.begin(), origins_.end(), request.origin) == origins_.end()) {
-    return say(403, "this relay does not go by the address that was signed for");
-  }
-  if (!storage_.vault(request.vault)) return say(404, "this relay does not hold the vault");
   if (role_of(request.vault, request.signer) == Role::nobody) {
     return say(403, "this device is not in the vault, or its ticket is spent, void or expired");
   }
@@ -216,9 +304,16 @@ bool Service::ticket_is_good(const Hash32& vault, const wire::ControlState& stat
   return received && clock_.now_ms() <= *received + static_cast<std::int64_t>(ticket->lifetime_ms);
 }
 
-std::size_t Service::body_limit(const std::string& target, const std::string& token) const {
-  bool member = target.starts_with("/v1/vaults/") && read_token(token);
-  return member ? wire::kMaxRequest + wire::kMaxBatch : wire::kMaxControlRecord + 1024;
+Caller Service::caller(const std::string& target, const std::string& token) const {
+  std::optional<Session> session = read_token(token);
+  std::optional<Hash32> vault = vault_of({"", target, "", {}});
+  // What is asked of the vault with a token of it is counted by the vault's own rate: but what
+  // asks for no token is not.
+  std::string_view path = std::string_view(target).substr(0, target.find('?'));
+  bool needs_token = path.size() > kVaultPath && !path.ends_with("/control/restore");
+  bool is_member = session && vault && session->vault == *vault && needs_token;
+  return {is_member ? wire::kMaxRequest + wire::kMaxBatch : wire::kMaxControlRecord + 1024,
+          !is_member || !session_of(token)};
 }
 
 // What the token says, where it is of this relay; whether it has run out is the caller's to see.
@@ -245,14 +340,22 @@ std::optional<Service::Session> Service::session_of(const std::string& token) co
   return session;
 }
 
-wire::ControlState& Service::control_state(const Hash32& vault) {
+// As of the vault's row: another process may have added to it.
+wire::ControlState& Service::control_state(const Hash32& id) {
   if (states_.size() > kCachedVaults) states_.clear();
-  wire::ControlState& state = states_[vault];
-  for (;;) {
-    std::vector<Bytes> records = storage_.control(vault, state.count());
-    for (const Bytes& record : records) state.append(record);
-    if (records.empty()) return state;
+  wire::ControlState& state = states_[id];
+  std::optional<Vault> vault = storage_.vault(id);
+  std::uint64_t count = vault ? vault->control_count : 0;
+  if (state.count() > count ||
+      (count > 0 && state.count() == count && state.head() != vault->control_head)) {
+    state = {};
   }
+  while (state.count() < count) {
+    std::vector<Bytes> records = storage_.control(id, state.count());
+    if (records.empty()) throw Error(ErrorCode::corrupt, "a device list has a gap");
+    for (const Bytes& record : records) state.append(record);
+  }
+  return state;
 }
 
 // The end of the list is for getting rid of whoever filled it.
@@ -266,49 +369,20 @@ bool Service::has_room(std::uint64_t count, wire::ControlType type) {
 }
 
 // Once in ten minutes for each signer: nobody can hold the others up with it for long.
-void Service::reserve(const Session& session) {
+void Service::reserve(const Session& session, Vault& vault) {
   std::int64_t now = clock_.now_ms();
-  if (reserved_.size() >= kCachedVaults) {
-    std::erase_if(reserved_,
-                  [&](const auto& entry) { return entry.second.until_ms + kReserveAgainMs < now; });
-  }
-  if (reserved_.size() >= kCachedVaults && !reserved_.count(session.vault)) return;
-  Reserved& reserved = reserved_[session.vault];
-  std::int64_t& again = reserved.again_ms[session.signer];
-  if (now < again || now < reserved.until_ms) return;
-  again = now + kReserveAgainMs;
-  reserved.until_ms = now + kReserveMs;
-  reserved.by = session.signer;
+  std::int64_t again = storage_.reserve_again(session.vault, session.signer);
+  if (now < again || now < vault.reserved_ms) return;
+  vault.reserved_ms = now + kReserveMs;
+  vault.reserved_by = session.signer;
+  storage_.transaction([&] {
+    storage_.set_reserve_again(session.vault, session.signer, now + kReserveAgainMs);
+    storage_.put_vault(session.vault, vault);
+  });
 }
 
-bool Service::is_reserved(const Session& session) const {
-  auto found = reserved_.find(session.vault);
-  return found != reserved_.end() && found->second.until_ms > clock_.now_ms() &&
-         found->second.by != session.signer;
-}
-
-Response Service::mailbox(const Request& request, const std::string& slot_hex,
-                          const std::string& query) {
-  auto slot = from_path<16>(slot_hex);
-  if (!slot) return say(404, "no such path");
-  std::int64_t now = clock_.now_ms();
-  if (request.method == "GET") {
-    std::optional<Bytes> mail = storage_.mail(*slot, now);
-    return mail ? answer(std::move(*mail)) : say(404, "nothing is there, or no longer");
-  }
-  if (request.method != "PUT") return say(404, "no such path");
-  if (request.body.size() > wire::kMaxMailbox) return say(413, "too large for a mailbox");
-  auto lifetime = static_cast<std::int64_t>(std::min<std::uint64_t>(
-      query_number(query, "lifetime_ms", kMailMs), static_cast<std::uint64_t>(kMailMs)));
-  auto result = Storage::Mail::stored;
-  storage_.transaction(
-      [&] { result = storage_.put_mail(*slot, request.body, now, now + lifetime); });
-  switch (result) {
-    case Storage::Mail::stored: return answer({});
-    case Storage::Mail::taken: return say(409, "something else lies in the slot");
-    case Storage::Mail::full: break;
-  }
-  return say(503, "the mailbox is full: try again later");
+bool Service::is_reserved(const Session& session, const Vault& vault) const {
+  return vault.reserved_ms > clock_.now_ms() && vault.reserved_by != session.signer;
 }
 
 }  // namespace holdfast::relay

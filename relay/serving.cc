@@ -15,6 +15,7 @@ sigset_t ending_signals() {
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGHUP);
   return signals;
 }
 
@@ -27,12 +28,22 @@ void prepare_process() {
   umask(077);
 }
 
+bool is_ended_within(int seconds) {
+  sigset_t signals = ending_signals();
+  timespec time{seconds, 0};
+  int signal = sigtimedwait(&signals, nullptr, &time);
+  return signal == SIGINT || signal == SIGTERM;
+}
+
 void serve_until_signal(Server& server, const ServerOptions& options, Handler& handler) {
   // One thread waits for the signals, so that no handler has to.
   std::thread waiter([&server] {
     sigset_t signals = ending_signals();
-    int signal = 0;
-    sigwait(&signals, &signal);
+    int signal = SIGHUP;
+    while (signal == SIGHUP) {
+      sigwait(&signals, &signal);
+      if (signal == SIGHUP) server.reload();
+    }
     server.stop();
   });
   std::printf("listening on %s:%d\n", options.address.c_str(), server.port());

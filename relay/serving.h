@@ -4,11 +4,15 @@
 
 namespace holdfast::relay {
 
-// For a program that serves, before it starts a thread: SIGINT and SIGTERM wait for
-// serve_until_signal(), a peer that hangs up is no signal, and files are for their owner alone.
+// Before any other thread starts: the signals that end the program are waited for, not caught, and
+// what is written is its owner's alone.
 void prepare_process();
 
-// Prints where it listens, and serves until SIGINT or SIGTERM. Throws what Server::run() throws.
+// Waits for so long; true as soon as SIGINT or SIGTERM comes.
+bool is_ended_within(int seconds);
+
+// Says where it listens, serves until SIGINT or SIGTERM, then answers what is being asked and
+// returns. SIGHUP has the certificate read again.
 void serve_until_signal(Server& server, const ServerOptions& options, Handler& handler);
 
 }  // namespace holdfast::relay

@@ -1,5 +1,6 @@
 # Shared by the tests of the two programs. BIN is the folder that holds them.
 set -uo pipefail
+source "$(dirname "$0")/ports.sh"
 
 work=$(mktemp -d)
 relay_pid=

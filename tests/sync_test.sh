@@ -105,5 +105,5 @@ hits=$(search a.hf* b.hf* relay)
 [[ -z $hits ]] || fail "plaintext in $hits"
 echo 'xx canary xx' >relay/planted
 [[ $(search a.hf* b.hf* relay) == relay/planted ]] || fail "the search does not find a planted file"
-[[ $(stat -c %a a.hf relay/relay.db) == $'600\n600' ]] || fail "others may read the files"
+[[ $(stat -c %a a.hf relay/relay-0.db) == $'600\n600' ]] || fail "others may read the files"
 finish

@@ -12,7 +12,7 @@ e() { holdfast "$@" --db e.hf --key-file key-e; }
 
 start_relay
 # Everything on the wire is kept.
-tap_port=$((20000 + RANDOM % 20000))
+tap_port=$(free_ports 1)
 mkdir wire
 socat -r wire/up -R wire/down "TCP-LISTEN:$tap_port,bind=127.0.0.1,fork,reuseaddr" \
   "TCP:127.0.0.1:$relay_port" 2>/dev/null &

@@ -38,7 +38,7 @@ static void test_sync_and_conflicts(void) {
   CHECK(hf_vault_create(phone, "phone", "phone", lose_code, NULL) == HF_CANCELLED);
   OK(hf_vault_create(phone, "phone", "phone", keep_code, code));
   CHECK(strlen(code) > 20);
-  OK(hf_vault_use_relay(phone, relay_url));
+  OK(hf_vault_use_relay(phone, relay_url, NULL));
   OK(hf_vault_relay(phone, &text));
   CHECK(text && strcmp(text, relay_url) == 0);
   hf_free(text);
@@ -184,7 +184,7 @@ static void test_inviting(void) {
   hf_store *phone = open_store("inviting.hf"), *laptop = open_store("invited.hf");
   char code[4096] = "", typed[256] = "";
   OK(hf_vault_create(phone, "phone", "phone", keep_code, code));
-  OK(hf_vault_use_relay(phone, relay_url));
+  OK(hf_vault_use_relay(phone, relay_url, NULL));
   struct invitation at = {phone, NULL, {-1, -1}, HF_INTERNAL, NULL};
   CHECK(pipe(at.pipe) == 0);
   pthread_t thread;
@@ -234,7 +234,7 @@ static void test_engine(void) {
   int64_t due_ms = 0;
   CHECK(pipe(ends) == 0);
   OK(hf_vault_create(store, "phone", NULL, keep_code, code));
-  OK(hf_vault_use_relay(store, relay_url));
+  OK(hf_vault_use_relay(store, relay_url, NULL));
   options.coalesce_ms = 0;
   OK(hf_engine_open(store, &options, &engine));
   OK(hf_engine_subscribe(engine, note_kind, &ends[1], &subscription));

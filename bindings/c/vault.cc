@@ -30,10 +30,16 @@ hf_code hf_vault_create(hf_store* store, const char* name, const char* kind, hf_
     Vault(use->store).create(label_of(name, kind), keeper_of(keep, user));
   });
 }
-hf_code hf_vault_use_relay(hf_store* store, const char* url) {
+hf_code hf_vault_use_relay(hf_store* store, const char* url, const char* invitation) {
   return run([&] {
     UseStore use(store);
-    Vault(use->store).use_relay(text(url));
+    Vault(use->store).use_relay(text(url), invitation ? text(invitation) : "");
+  });
+}
+hf_code hf_vault_erase_from_relay(hf_store* store) {
+  return run([&] {
+    UseStore use(store);
+    Vault(use->store).erase_from_relay();
   });
 }
 hf_code hf_vault_relay(hf_store* store, char** url) {

@@ -98,9 +98,17 @@ class Vault {
 
   // Uses the relay at `url` and registers the vault there. HTTPS, or plain HTTP to loopback only.
   // Throws Error: invalid_argument, unreachable, busy, refused, protocol, exists (the vault's log
-  // is at another relay).
-  void use_relay(const std::string& url);
+  // is at another relay). `invitation`: a code that the relay's operator gave, where the relay asks
+  // for one (else refused); a relay may ask for some seconds of work instead, which is done here.
+  void use_relay(const std::string& url, const std::string& invitation = "");
   std::optional<std::string> relay() const;
+
+  // Has the relay forget the vault, for all of its devices and for good: it keeps this device's
+  // signed request and says from then on that the vault was erased. What is in this store stays,
+  // and so does what is in the others'; copies in the operator's backups go when those do. Throws
+  // Error: invalid_argument (no relay chosen), unreachable, busy, refused, revoked, exists (the
+  // relay's log has begun anew: sync, then try again).
+  void erase_from_relay();
 
   // Lets one other device in while both are there: shows a code, waits for the other device to
   // join with it, and asks `confirm`. Returns the device that joined. The code is good for ten

@@ -7,12 +7,13 @@ namespace {
 
 using base::Statement;
 
-constexpr std::int64_t kMaxMail = 100'000;  // slots at once
-
 constexpr const char* kSchema = R"sql(
 CREATE TABLE IF NOT EXISTS vault(vault_id BLOB PRIMARY KEY, log_id BLOB NOT NULL,
   head INTEGER NOT NULL, chain BLOB NOT NULL, control_head BLOB NOT NULL,
-  control_count INTEGER NOT NULL, floor INTEGER NOT NULL) WITHOUT ROWID;
+  control_count INTEGER NOT NULL, floor INTEGER NOT NULL, bytes INTEGER NOT NULL,
+  quota INTEGER NOT NULL, changes INTEGER NOT NULL, checkpoints INTEGER NOT NULL,
+  healing_ms INTEGER NOT NULL, anew_ms INTEGER NOT NULL, reserved_ms INTEGER NOT NULL,
+  reserved_by BLOB NOT NULL) WITHOUT ROWID;
 -- body: NULL where only the checkpoint has what it said
 CREATE TABLE IF NOT EXISTS batch(vault_id BLOB NOT NULL, position INTEGER NOT NULL,
   batch_id BLOB NOT NULL, device BLOB NOT NULL, leaf BLOB NOT NULL, chain BLOB NOT NULL,
@@ -28,10 +29,17 @@ CREATE TABLE IF NOT EXISTS checkpoint(vault_id BLOB, proposed INTEGER, body BLOB
 CREATE TABLE IF NOT EXISTS blob(vault_id BLOB NOT NULL, hash BLOB NOT NULL,
   received_ms INTEGER NOT NULL, body BLOB NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS blob_by_hash ON blob(vault_id, hash);
+CREATE TABLE IF NOT EXISTS reservation(vault_id BLOB, signer BLOB, again_ms INTEGER NOT NULL,
+  PRIMARY KEY(vault_id, signer)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS erased(vault_id BLOB PRIMARY KEY, request BLOB NOT NULL,
+  received_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS invite(code BLOB PRIMARY KEY, expires_ms INTEGER NOT NULL,
+  vault_id BLOB) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS mailbox(slot BLOB PRIMARY KEY, body BLOB NOT NULL,
   expires_ms INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS mailbox_by_time ON mailbox(expires_ms);
 CREATE TABLE IF NOT EXISTS recovery(sign BLOB PRIMARY KEY, vault_id BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS recovery_by_vault ON recovery(vault_id);
 CREATE TABLE IF NOT EXISTS secret(value BLOB NOT NULL);
 )sql";
 
@@ -47,13 +55,14 @@ SqliteStorage::SqliteStorage(const std::string& path)
   sqlite3_busy_timeout(db_.handle(), 5000);
   db_.execute("PRAGMA journal_mode = WAL");
   db_.execute("PRAGMA synchronous = FULL");
+  db_.execute("PRAGMA secure_delete = ON");  // what is erased is overwritten
   check_version();
   db_.execute(kSchema);
 }
 
 // Data of a version before the first release is refused, and not guessed at.
 void SqliteStorage::check_version() {
-  constexpr std::int64_t kVersion = 3;
+  constexpr std::int64_t kVersion = 4;
   auto number = [&](const char* sql) {
     Statement query(db_.prepare(sql));
     query.step();
@@ -66,15 +75,32 @@ void SqliteStorage::check_version() {
                                               std::to_string(version) +
                                               "): start that one, or give another --data");
   }
-  if (fresh) db_.execute("PRAGMA user_version = 3");
+  if (fresh) db_.execute("PRAGMA user_version = 4");
 }
 
 void SqliteStorage::transaction(const std::function<void()>& work) {
-  db_.execute("BEGIN IMMEDIATE");
+  if (!in_group_) return group(Access::write, work);
   try {
     work();
+  } catch (...) {
+    failed_ = true;
+    throw;
+  }
+}
+
+void SqliteStorage::group(Access access, const std::function<void()>& work) {
+  db_.execute(access == Access::write ? "BEGIN IMMEDIATE" : "BEGIN");
+  in_group_ = true;
+  failed_ = false;
+  try {
+    work();
+    if (failed_ || sqlite3_get_autocommit(db_.handle())) {
+      throw Error(ErrorCode::io, "a part of what was to be stored together failed: try again");
+    }
+    in_group_ = false;
     db_.execute("COMMIT");
   } catch (...) {
+    in_group_ = false;
     if (!sqlite3_get_autocommit(db_.handle())) db_.execute("ROLLBACK");
     throw;
   }
@@ -82,30 +108,39 @@ void SqliteStorage::transaction(const std::function<void()>& work) {
 
 std::optional<Vault> SqliteStorage::vault(const Hash32& id) {
   Statement query(db_.prepare(
-      "SELECT log_id, head, chain, control_head, control_count, floor FROM vault WHERE vault_id = "
-      "?"));
+      "SELECT log_id, head, chain, control_head, control_count, floor, bytes, quota, changes, "
+      "checkpoints, healing_ms, anew_ms, reserved_ms, reserved_by FROM vault WHERE vault_id = ?"));
   query.bind(ByteView(id));
   if (!query.step()) return std::nullopt;
+  auto number = [&](int column) { return static_cast<std::uint64_t>(query.integer(column)); };
   return Vault{array_of<16>(query.blob(0)),
-               static_cast<std::uint64_t>(query.integer(1)),
+               number(1),
                array_of<32>(query.blob(2)),
                array_of<32>(query.blob(3)),
-               static_cast<std::uint64_t>(query.integer(4)),
-               static_cast<std::uint64_t>(query.integer(5))};
+               number(4),
+               number(5),
+               number(6),
+               number(7),
+               number(8),
+               number(9),
+               query.integer(10),
+               query.integer(11),
+               query.integer(12),
+               array_of<32>(query.blob(13))};
 }
 
-std::vector<Hash32> SqliteStorage::vaults() {
+std::vector<Hash32> SqliteStorage::vaults(const Hash32& after, std::size_t limit) {
   std::vector<Hash32> out;
-  Statement query(db_.prepare("SELECT vault_id FROM vault"));
+  Statement query(
+      db_.prepare("SELECT vault_id FROM vault WHERE vault_id > ? ORDER BY vault_id LIMIT ?"));
+  query.bind(ByteView(after)).bind(std::uint64_t{limit});
   while (query.step()) out.push_back(array_of<32>(query.blob(0)));
   return out;
 }
 
 void SqliteStorage::put_vault(const Hash32& id, const Vault& vault) {
-  Statement(db_.prepare("INSERT INTO vault VALUES(?, ?, ?, ?, ?, ?, ?) ON CONFLICT(vault_id) DO "
-                        "UPDATE SET log_id = excluded.log_id, head = excluded.head, chain = "
-                        "excluded.chain, control_head = excluded.control_head, control_count = "
-                        "excluded.control_count, floor = excluded.floor"))
+  Statement(db_.prepare("INSERT OR REPLACE INTO vault VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+                        "?, ?, ?)"))
       .bind(ByteView(id))
       .bind(ByteView(vault.log_id))
       .bind(vault.head)
@@ -113,6 +148,14 @@ void SqliteStorage::put_vault(const Hash32& id, const Vault& vault) {
       .bind(ByteView(vault.control_head))
       .bind(vault.control_count)
       .bind(vault.floor)
+      .bind(vault.bytes)
+      .bind(vault.quota)
+      .bind(vault.changes + 1)
+      .bind(vault.checkpoints)
+      .bind(vault.healing_ms)
+      .bind(vault.anew_ms)
+      .bind(vault.reserved_ms)
+      .bind(ByteView(vault.reserved_by))
       .run();
 }
 
@@ -138,23 +181,31 @@ void SqliteStorage::add_batch(const Hash32& vault, const Place& place, const wir
   }
 }
 
-std::uint64_t SqliteStorage::drop_bodies(const Hash32& vault, std::uint64_t upto,
-                                         std::int64_t before_ms) {
-  std::uint64_t last = 0;
+Storage::Dropped SqliteStorage::drop_bodies(const Hash32& vault, std::uint64_t upto,
+                                            std::int64_t before_ms) {
+  Dropped dropped;
   {
     Statement query(
         db_.prepare("SELECT coalesce(max(position), 0) FROM batch WHERE vault_id = ? AND position "
                     "<= ? AND received_ms < ?"));
     query.bind(ByteView(vault)).bind(upto).bind(before_ms);
     query.step();
-    last = static_cast<std::uint64_t>(query.integer(0));
+    dropped.upto = static_cast<std::uint64_t>(query.integer(0));
+  }
+  {
+    Statement query(
+        db_.prepare("SELECT coalesce(sum(length(body)), 0) FROM batch WHERE vault_id = ? AND "
+                    "position <= ? AND body IS NOT NULL"));
+    query.bind(ByteView(vault)).bind(dropped.upto);
+    query.step();
+    dropped.bytes = static_cast<std::uint64_t>(query.integer(0));
   }
   Statement(db_.prepare("UPDATE batch SET body = NULL WHERE vault_id = ? AND position <= ? AND "
                         "body IS NOT NULL"))
       .bind(ByteView(vault))
-      .bind(last)
+      .bind(dropped.upto)
       .run();
-  return last;
+  return dropped;
 }
 
 std::vector<wire::Stub> SqliteStorage::stubs(const Hash32& vault, std::uint64_t after) {
@@ -203,7 +254,7 @@ bool SqliteStorage::has_blob(const Hash32& vault, const Hash32& hash) {
   return query.step();
 }
 
-void SqliteStorage::put_blob(const Hash32& vault, const Hash32& hash, ByteView body,
+bool SqliteStorage::put_blob(const Hash32& vault, const Hash32& hash, ByteView body,
                              std::int64_t now_ms) {
   Statement(db_.prepare("INSERT OR IGNORE INTO blob VALUES(?, ?, ?, ?)"))
       .bind(ByteView(vault))
@@ -211,17 +262,22 @@ void SqliteStorage::put_blob(const Hash32& vault, const Hash32& hash, ByteView b
       .bind(now_ms)
       .bind(body)
       .run();
+  return db_.changes() > 0;
 }
 
-void SqliteStorage::drop_blobs(const Hash32& vault, const std::set<Hash32>& kept,
-                               std::int64_t before_ms) {
+std::uint64_t SqliteStorage::drop_blobs(const Hash32& vault, const std::set<Hash32>& kept,
+                                        std::int64_t before_ms) {
   std::vector<Hash32> dropped;
+  std::uint64_t bytes = 0;
   {
-    Statement query(db_.prepare("SELECT hash FROM blob WHERE vault_id = ? AND received_ms < ?"));
+    Statement query(
+        db_.prepare("SELECT hash, length(body) FROM blob WHERE vault_id = ? AND received_ms < ?"));
     query.bind(ByteView(vault)).bind(before_ms);
     while (query.step()) {
       auto hash = array_of<32>(query.blob(0));
-      if (!kept.count(hash)) dropped.push_back(hash);
+      if (kept.count(hash)) continue;
+      dropped.push_back(hash);
+      bytes += static_cast<std::uint64_t>(query.integer(1));
     }
   }
   for (const Hash32& hash : dropped) {
@@ -230,6 +286,7 @@ void SqliteStorage::drop_blobs(const Hash32& vault, const std::set<Hash32>& kept
         .bind(ByteView(hash))
         .run();
   }
+  return bytes;
 }
 
 Hash32 SqliteStorage::rechain(const Hash32& vault, const Hash32& start) {
@@ -321,53 +378,6 @@ std::vector<Bytes> SqliteStorage::control(const Hash32& vault, std::uint64_t aft
   query.bind(ByteView(vault)).bind(after);
   while (query.step()) out.push_back(base::to_bytes(query.blob(0)));
   return out;
-}
-
-std::optional<Bytes> SqliteStorage::mail(const Id16& slot, std::int64_t now_ms) {
-  Statement query(db_.prepare("SELECT body FROM mailbox WHERE slot = ? AND expires_ms > ?"));
-  query.bind(ByteView(slot)).bind(now_ms);
-  if (!query.step()) return std::nullopt;
-  return base::to_bytes(query.blob(0));
-}
-
-Storage::Mail SqliteStorage::put_mail(const Id16& slot, ByteView body, std::int64_t now_ms,
-                                      std::int64_t expires_ms) {
-  Statement(db_.prepare("DELETE FROM mailbox WHERE expires_ms <= ?")).bind(now_ms).run();
-  if (std::optional<Bytes> there = mail(slot, now_ms)) {
-    return *there == base::to_bytes(body) ? Mail::stored : Mail::taken;
-  }
-  Statement count(db_.prepare("SELECT count(*) FROM mailbox"));
-  if (!count.step() || count.integer(0) >= kMaxMail) return Mail::full;
-  Statement(db_.prepare("INSERT INTO mailbox VALUES(?, ?, ?)"))
-      .bind(ByteView(slot))
-      .bind(body)
-      .bind(expires_ms)
-      .run();
-  return Mail::stored;
-}
-
-std::optional<Hash32> SqliteStorage::vault_of_recovery(const Hash32& sign) {
-  Statement query(db_.prepare("SELECT vault_id FROM recovery WHERE sign = ?"));
-  query.bind(ByteView(sign));
-  if (!query.step()) return std::nullopt;
-  return array_of<32>(query.blob(0));
-}
-
-void SqliteStorage::set_vault_of_recovery(const Hash32& sign, const Hash32& vault) {
-  Statement(db_.prepare("INSERT OR IGNORE INTO recovery VALUES(?, ?)"))
-      .bind(ByteView(sign))
-      .bind(ByteView(vault))
-      .run();
-}
-
-Bytes SqliteStorage::secret(const std::function<Bytes()>& make) {
-  {
-    Statement query(db_.prepare("SELECT value FROM secret"));
-    if (query.step()) return base::to_bytes(query.blob(0));
-  }
-  Bytes value = make();
-  Statement(db_.prepare("INSERT INTO secret VALUES(?)")).bind(value).run();
-  return value;
 }
 
 }  // namespace holdfast::relay

@@ -1,10 +1,20 @@
 #include "src/base/sqlite.h"
 
+#include <cstdio>
+#include <cstdlib>
+
 #include "holdfast/error.h"
 
 namespace holdfast::base {
 
+Statement::Statement(Connection& connection, sqlite3_stmt* statement, bool own)
+    : connection_(&connection), statement_(statement), own_(own) {
+  ++connection_->statements_;
+}
+
 Statement::~Statement() {
+  connection_->check_guard();
+  --connection_->statements_;
   if (own_) {
     sqlite3_finalize(statement_);
     return;
@@ -37,6 +47,7 @@ Statement& Statement::bind(std::nullptr_t) {
 }
 
 bool Statement::step() {
+  connection_->check_guard();
   int code = sqlite3_step(statement_);
   if (code == SQLITE_ROW) return true;
   if (code == SQLITE_DONE) return false;
@@ -64,9 +75,7 @@ bool Statement::is_null(int column) const {
 Connection::Connection(const std::string& path, int flags, const char* vfs,
                        std::function<void()> rethrow)
     : path_(path), rethrow_(std::move(rethrow)) {
-  // Serialised by SQLite, too: where two threads meet in one connection, neither breaks the other's
-  // log.
-  int code = sqlite3_open_v2(path.c_str(), &db_, flags | SQLITE_OPEN_FULLMUTEX, vfs);
+  int code = sqlite3_open_v2(path.c_str(), &db_, flags | SQLITE_OPEN_NOMUTEX, vfs);
   if (code != SQLITE_OK) {
     try {
       fail(code);
@@ -86,12 +95,19 @@ Connection::~Connection() {
   sqlite3_close_v2(db_);
 }
 
+void Connection::misused() {
+  std::fputs("holdfast: a store's database was used without its lock\n", stderr);
+  std::abort();
+}
+
 void Connection::execute(const char* sql) {
+  check_guard();
   int code = sqlite3_exec(db_, sql, nullptr, nullptr, nullptr);
   if (code != SQLITE_OK) fail(code);
 }
 
 Statement Connection::prepare(const char* sql) {
+  check_guard();
   sqlite3_stmt*& statement = cache_[sql];
   if (!statement) {
     int code = sqlite3_prepare_v3(db_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr);

@@ -9,6 +9,7 @@
 #include <map>
 
 #include "src/base/bytes.h"
+#include "src/base/owned_mutex.h"
 
 namespace holdfast::base {
 
@@ -17,8 +18,7 @@ class Connection;
 // A prepared statement in use. Values read from it live until the next step.
 class Statement {
  public:
-  Statement(Connection& connection, sqlite3_stmt* statement, bool own)
-      : connection_(&connection), statement_(statement), own_(own) {}
+  Statement(Connection& connection, sqlite3_stmt* statement, bool own);
   ~Statement();
   Statement(const Statement&) = delete;
   Statement& operator=(const Statement&) = delete;
@@ -65,18 +65,34 @@ class Connection {
   void execute(const char* sql);
   // A statement from the cache, reset. `sql` is a literal: its address is the key.
   Statement prepare(const char* sql);
-  sqlite3* handle() { return db_; }
+  sqlite3* handle() {
+    check_guard();
+    return db_;
+  }
   int changes() { return sqlite3_changes(db_); }
+  // From now on, until it is set to null, each use must be by the thread that holds `mutex`:
+  // anything else ends the program, before two threads can break the database between them.
+  void set_guard(const OwnedMutex* mutex) { guard_ = mutex; }
+  void check_guard() const {
+    if (guard_ && !guard_->held()) misused();
+  }
+  bool has_statements() const { return statements_ > 0; }             // in use
   std::int64_t last_row() { return sqlite3_last_insert_rowid(db_); }  // that was inserted
 
   // Throws what `code` means.
   [[noreturn]] void fail(int code);
 
  private:
+  [[noreturn]] static void misused();
+
   std::string path_;
   std::function<void()> rethrow_;
   sqlite3* db_ = nullptr;
   std::map<const char*, sqlite3_stmt*> cache_;
+  const OwnedMutex* guard_ = nullptr;
+  int statements_ = 0;  // in use
+
+  friend class Statement;
 };
 
 }  // namespace holdfast::base

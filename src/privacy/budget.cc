@@ -16,6 +16,7 @@ using store::Statement;
 std::string scope_of(const Use& use) { return use.destination + " " + use.purpose; }
 
 wire::ControlState device_list(Engine& engine) {
+  std::lock_guard lock(engine.mutex());
   wire::ControlState state;
   Statement query(
       engine.database().connection().prepare("SELECT body FROM control ORDER BY position"));
@@ -25,6 +26,7 @@ wire::ControlState device_list(Engine& engine) {
 
 // Of a store that a backup was put into, and of all that join the vault that it founds.
 bool came_from_backup(Engine& engine) {
+  std::lock_guard lock(engine.mutex());
   std::optional<Bytes> mark = engine.database().meta(store::kCameFromBackup);
   return (mark && !mark->empty()) || engine.document_of({kPrivacyCollection, kNoBudget});
 }

@@ -160,6 +160,7 @@ TEST(Gate, RevocationHoldsAtOnceAndDestroysWhatWaits) {
     return true;
   });
   EXPECT_EQ(dropped, 2u);
+  std::lock_guard lock(app.store.engine().mutex());
   base::Statement keys(app.store.engine().database().connection().prepare(
       "SELECT (SELECT count(*) FROM egress_key) + (SELECT count(*) FROM egress_queue)"));
   ASSERT_TRUE(keys.step());

@@ -81,7 +81,7 @@ TEST(KnownFailures, NothingIsFetchedOrIdentifiedBeforeConsent) {
   app.sync.grants();
   app.sync.budget("", "", "");
   EXPECT_EQ(world.requests, 0);
-  EXPECT_FALSE(app.store.engine().database().meta("pseudonym_root"));
+  EXPECT_FALSE(app.store.engine().locked()->database().meta("pseudonym_root"));
 }
 
 TEST(KnownFailures, TheQueueOnDiskIsNotPlain) {
@@ -95,6 +95,7 @@ TEST(KnownFailures, TheQueueOnDiskIsNotPlain) {
     world.status = 0;
     app.send(data);
     // Inside the sealed file the payload stands in the ledger; in the queue it is sealed twice.
+    std::lock_guard lock(app.store.engine().mutex());
     base::Statement rows(
         app.store.engine().database().connection().prepare("SELECT body FROM egress_queue"));
     ASSERT_TRUE(rows.step());

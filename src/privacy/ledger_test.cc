@@ -78,7 +78,7 @@ struct LedgerBook {
     }
     transaction.commit();
   }
-  void sql(const char* text) { store.engine().database().connection().execute(text); }
+  void sql(const char* text) { store.engine().locked()->database().connection().execute(text); }
 
   store::FakeWorld world;
   EncryptedLocalStore store;

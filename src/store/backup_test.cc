@@ -38,7 +38,7 @@ struct Saved {
     store.create_index("notes", "$.n");
     created_ms = store.retrieve_versioned("a")->created_ms;
     device = store.engine().identity().id;
-    state = store.engine().records().canonical_state();
+    state = store.engine().locked()->records().canonical_state();
     report = backup(store, "b", key);
   }
   FakeWorld world;
@@ -56,7 +56,7 @@ TEST(Backup, HoldsEverythingAndMakesANewDevice) {
   saved.world.clock->advance_ms(100'000);
   restore("b", saved.key, "new.db", FakeWorld::key(1), into(saved.world));
   EncryptedLocalStore store("new.db", FakeWorld::key(1), saved.world.options());
-  EXPECT_EQ(store.engine().records().canonical_state(), saved.state);
+  EXPECT_EQ(store.engine().locked()->records().canonical_state(), saved.state);
   EXPECT_EQ(store.retrieve_versioned("a")->created_ms, saved.created_ms);
   EXPECT_EQ(store.list("notes").size(), 599u);
   EXPECT_EQ(store.indexes().size(), 1u);
@@ -121,7 +121,7 @@ TEST(Backup, AnyDamageIsFoundBeforeAnythingIsReplaced) {
   EXPECT_EQ(attempt(Bytes(5000, 0xd8)), ErrorCode::not_a_store);
   EXPECT_EQ(attempt(saved.world.files->content("test.db")), ErrorCode::not_a_store);
   auto store = saved.world.open();  // it is untouched
-  EXPECT_EQ(store.engine().records().canonical_state(), saved.state);
+  EXPECT_EQ(store.engine().locked()->records().canonical_state(), saved.state);
 }
 
 TEST(Backup, ReplacesAStoreOnlyWhenAskedAndNotOneInUse) {
@@ -140,7 +140,7 @@ TEST(Backup, ReplacesAStoreOnlyWhenAskedAndNotOneInUse) {
   restore("b", saved.key, "test.db", FakeWorld::key(), into(saved.world, true));
   auto store = saved.world.open();
   EXPECT_FALSE(store.retrieve("late"));
-  EXPECT_EQ(store.engine().records().canonical_state(), saved.state);
+  EXPECT_EQ(store.engine().locked()->records().canonical_state(), saved.state);
 }
 
 TEST(Backup, ReplacesNothingThatIsNoStore) {

@@ -236,6 +236,48 @@ void Engine::apply_waiting() {
   }
 }
 
+std::vector<Engine::Waiting> Engine::list_waiting() {
+  std::lock_guard lock(mutex_);
+  std::vector<Waiting> out;
+  Statement query(database_.connection().prepare(
+      "SELECT device, sequence, body FROM waiting ORDER BY device, sequence"));
+  while (query.step()) {
+    out.push_back({base::Reader(query.blob(0), "a device id").array<16>(),
+                   static_cast<std::uint64_t>(query.integer(1)), base::to_bytes(query.blob(2))});
+  }
+  return out;
+}
+
+std::uint64_t Engine::waiting_bytes() {
+  std::lock_guard lock(mutex_);
+  Statement query(
+      database_.connection().prepare("SELECT coalesce(sum(length(body)), 0) FROM waiting"));
+  query.step();
+  return static_cast<std::uint64_t>(query.integer(0));
+}
+
+void Engine::add_waiting(const Waiting& waiting) {
+  base::Reader in(waiting.body, "a waiting change set");
+  bool is_span = in.u8() == kVoidSpan;
+  if (is_span) {
+    bool is_ahead = in.u64() >= waiting.sequence;
+    in.expect_end();
+    if (!is_ahead) in.fail("a number is out of range");
+  } else {
+    std::vector<model::ChangeSet> changes = model::decode_changes(waiting.body, waiting.device);
+    if (changes.size() != 1 || changes[0].sequence != waiting.sequence) {
+      in.fail("it is another one");
+    }
+  }
+  if (waiting.sequence <= seen_.at(waiting.device)) return;
+  Statement(database_.connection().prepare("INSERT OR REPLACE INTO waiting VALUES(?, ?, ?)"))
+      .bind(ByteView(waiting.device))
+      .bind(waiting.sequence)
+      .bind(waiting.body)
+      .run();
+  waiting_.insert(waiting.device);
+}
+
 std::uint64_t Engine::count_waiting() {
   std::lock_guard lock(mutex_);
   Statement query(database_.connection().prepare("SELECT count(*) FROM waiting"));

@@ -124,6 +124,7 @@ void Database::connect_all(std::unique_ptr<base::File> file, Unlocked unlocked) 
   vfs_ = std::make_unique<StoreVfs>(path_, std::move(file), unlocked, environment_);
   if (replaced_another) vfs_->set_replaced_another(false);
   connection_ = connect(*vfs_, SQLITE_OPEN_READWRITE);
+  connection_->set_guard(guard_);
   scope_ = {};
   install_authorizer(*connection_, scope_);
   connection_->execute(cache_pragma(options_).c_str());
@@ -196,6 +197,11 @@ void Database::close() {
   vfs_.reset();
   data_key_ = {};
   secrets_key_ = {};
+}
+
+void Database::set_guard(const base::OwnedMutex* mutex) {
+  guard_ = mutex;
+  if (connection_) connection_->set_guard(mutex);
 }
 
 Connection& Database::connection() {

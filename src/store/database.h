@@ -28,8 +28,10 @@ class Database {
                             const StoreOptions& options, const base::Environment& environment,
                             MigrationReport& report);
 
-  // Throws Error(locked) after close().
+  // Throws Error(locked) after close(). To be used by the thread that holds the guard, where one is
+  // set.
   Connection& connection();
+  void set_guard(const base::OwnedMutex* mutex);
   Readers& readers() { return readers_; }
   QueryScope& scope() { return scope_; }  // of queries on connection()
   const std::string& path() const { return path_; }
@@ -88,6 +90,7 @@ class Database {
   crypto::Secret data_key_;
   crypto::Secret secrets_key_;
   std::unique_ptr<StoreVfs> vfs_;
+  const base::OwnedMutex* guard_ = nullptr;
   std::unique_ptr<Connection> connection_;
   QueryScope scope_;
   Readers readers_;

@@ -72,7 +72,7 @@ TEST(EncryptedLocalStore, StoreAgainstAVersionKeepsWhatLandedInBetween) {
   mine["y"] = 3;  // the same field as the other edit: both are kept
   store.store("a", mine, read->version);
   // x was written twice with the same value, which is no conflict.
-  EXPECT_EQ(store.engine().records().conflicts("records", "a").size(), 1u);
+  EXPECT_EQ(store.engine().locked()->records().conflicts("records", "a").size(), 1u);
 }
 
 TEST(EncryptedLocalStore, TransactionsAreAllOrNothing) {

@@ -23,6 +23,7 @@ Engine::Engine(const std::string& path, const UserKey& key, const StoreOptions& 
       records_(database_, *environment_.clock) {
   records_.set_history_days(options.history_days);
   open();
+  database_.set_guard(&mutex_);
 }
 
 void Engine::open() {
@@ -91,6 +92,13 @@ void Engine::load() {
   stale_ = false;
 }
 
+// What a transaction did that observers want to know.
+struct Engine::Transaction::News {
+  std::set<std::string> changed;
+  std::vector<Conflict> pending;
+  bool wrote = false;
+};
+
 Engine::Transaction::Transaction(Engine& engine) : engine_(engine), lock_(engine.mutex_) {
   if (engine_.rekeying_) {
     throw Error(ErrorCode::invalid_argument,
@@ -126,22 +134,35 @@ void Engine::Transaction::commit() {
   --engine_.depth_;
   done_ = true;
   engine_.transaction_thread_ = std::thread::id();
-  std::set<std::string> changed = engine_.records_.take_changed();
-  std::vector<Conflict> pending = engine_.records_.take_new_pending();
-  bool wrote = std::exchange(engine_.wrote_, false);
+  auto news = std::make_unique<News>();
+  news->changed = engine_.records_.take_changed();
+  news->pending = engine_.records_.take_new_pending();
+  news->wrote = std::exchange(engine_.wrote_, false);
   try {
     engine_.database_.anchor();
   } catch (...) {
     engine_.anchor_failed_ = true;
     throw;
   }
+  news_ = std::move(news);
+  // A statement that outlived the lock would be reset in the middle of another thread's write.
+  if (!engine_.database_.connection().has_statements()) let_go();
+}
+
+void Engine::Transaction::let_go() {
   lock_.unlock();
-  if (!changed.empty() && !engine_.live_.empty()) engine_.live_.notify(changed);
-  if (!pending.empty()) engine_.conflict_observers_.tell(pending);
-  if (wrote) engine_.edit_observers_.tell();
+  std::unique_ptr<News> news = std::move(news_);
+  if (!news->changed.empty() && !engine_.live_.empty()) engine_.live_.notify(news->changed);
+  if (!news->pending.empty()) engine_.conflict_observers_.tell(news->pending);
+  if (news->wrote) engine_.edit_observers_.tell();
 }
 
 Engine::Transaction::~Transaction() {
+  try {
+    if (news_) let_go();
+  } catch (...) {
+    // What was done is done; what observers could not be told is part of the next change.
+  }
   if (done_) return;
   engine_.failed_ = true;
   if (--engine_.depth_ > 0) return;

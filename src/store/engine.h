@@ -50,12 +50,18 @@ class Engine {
     ~Transaction();  // rolls back what was not committed
     Transaction(const Transaction&) = delete;
     Transaction& operator=(const Transaction&) = delete;
+    // Lets go of the lock and tells observers; where a statement of the store is still in use, that
+    // waits for the destructor.
     void commit();
 
    private:
+    void let_go();
+
     Engine& engine_;
-    std::unique_lock<std::recursive_mutex> lock_;
+    std::unique_lock<base::OwnedMutex> lock_;
     bool done_ = false;
+    struct News;
+    std::unique_ptr<News> news_;  // for observers, until they are told
   };
 
   // Documents: see EncryptedLocalStore.
@@ -161,6 +167,17 @@ class Engine {
   void close_device(const model::DeviceId& device, std::uint64_t last);
   bool is_closed(const model::DeviceId& device) const { return closed_.count(device) != 0; }
   std::uint64_t count_waiting();  // change sets that wait for what they build on
+  // All of them, in the order of devices and numbers, and their size. What one store gives another
+  // takes, in the caller's transaction: so that it need not see what they came in. add_waiting
+  // throws Error(malformed).
+  struct Waiting {
+    model::DeviceId device{};
+    std::uint64_t sequence = 0;
+    Bytes body;  // as stored
+  };
+  std::vector<Waiting> list_waiting();
+  std::uint64_t waiting_bytes();
+  void add_waiting(const Waiting& waiting);
 
   // Throws Error(invalid_argument) inside a transaction of this thread.
   void require_no_transaction();
@@ -181,7 +198,14 @@ class Engine {
   const base::Environment& environment() const { return environment_; }
   const Identity& identity() const;  // until the store is locked
   const model::VersionVector& seen() const { return seen_; }
-  std::recursive_mutex& mutex() { return mutex_; }
+  base::OwnedMutex& mutex() { return mutex_; }
+  // This, locked until the end of the expression.
+  struct Locked {
+    std::unique_lock<base::OwnedMutex> lock;
+    Engine* engine;
+    Engine* operator->() const { return engine; }
+  };
+  Locked locked() { return {std::unique_lock(mutex_), this}; }
 
  private:
   void load();
@@ -220,7 +244,7 @@ class Engine {
 
   base::Environment environment_;
   std::uint64_t checkpoint_bytes_;
-  std::recursive_mutex mutex_;
+  base::OwnedMutex mutex_;
   Database database_;
   Records records_;
   std::optional<Identity> identity_;

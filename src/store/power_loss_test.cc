@@ -260,12 +260,11 @@ TEST(PowerLoss, DuringAnUpgrade) {
       for (std::uint64_t n = 0; n < 5; ++n) {
         store.store(id(n), {{"n", n}, {"t", std::string(500, 'u')}});
       }
-      Connection& tables = store.engine().database().connection();
-      tables.execute(kToFirstTables);
+      store.engine().locked()->database().connection().execute(kToFirstTables);
       device.acknowledge(store);
     }
     auto store = device.open();
-    EXPECT_EQ(schema_version(store.engine().database().connection()), kSchemaVersion);
+    EXPECT_EQ(schema_version(store.engine().locked()->database().connection()), kSchemaVersion);
     store.store("after", {{"n", 1}});
     device.acknowledge(store);
     std::uint32_t n = 0;

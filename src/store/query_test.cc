@@ -374,7 +374,7 @@ TEST(Migrate, UpgradesOlderTablesAfterADryRunAndRefusesNewerOnes) {
   {
     auto store = world.open();
     store.store("a", {{"n", 1}});
-    store.engine().database().connection().execute(kToFirstTables);
+    store.engine().locked()->database().connection().execute(kToFirstTables);
   }
   MigrationReport report =
       EncryptedLocalStore::check_upgrade("test.db", FakeWorld::key(), world.options());
@@ -387,7 +387,7 @@ TEST(Migrate, UpgradesOlderTablesAfterADryRunAndRefusesNewerOnes) {
     auto store = world.open();
     EXPECT_EQ(store.retrieve("a")->at("n"), 1);
     EXPECT_TRUE(store.create_index("records", "$.n"));
-    store.engine().database().connection().execute(
+    store.engine().locked()->database().connection().execute(
         "UPDATE meta SET value = x'6300000000000000' WHERE name = 'schema'");
   }
   EXPECT_EQ(code_of([&] { world.open(); }), ErrorCode::newer_version);

@@ -17,7 +17,11 @@ constexpr std::size_t kWalFrame = 24 + 4096 + 24;
 
 struct Opened {
   Opened() : store(world.open()) {}
-  Connection& sql() { return store.engine().database().connection(); }
+  Connection& sql() {
+    store::Database& database = store.engine().database();
+    database.set_guard(nullptr);  // of one thread
+    return database.connection();
+  }
   std::string pragma(const char* name) {
     Statement query(sql().prepare(name));
     return query.step() ? std::string(query.text(0)) : "";
@@ -203,7 +207,7 @@ TEST(Vfs, Rule7TemporaryDataStaysInMemory) {
     EXPECT_EQ(path.find("journal"), path.npos) << path;
   }
   sqlite3_vfs* vfs = nullptr;
-  sqlite3_file_control(store.engine().database().connection().handle(), "main",
+  sqlite3_file_control(store.engine().locked()->database().connection().handle(), "main",
                        SQLITE_FCNTL_VFS_POINTER, &vfs);
   ASSERT_NE(vfs, nullptr);
   Bytes room(static_cast<std::size_t>(vfs->szOsFile));

@@ -47,6 +47,7 @@ void Acknowledgements::forget_behind(std::uint64_t position) {
 }
 
 std::uint64_t Acknowledgements::acknowledged_by_all() const {
+  std::lock_guard lock(engine_.mutex());
   std::map<model::DeviceId, std::uint64_t> by;
   Statement query(engine_.database().connection().prepare(
       "SELECT device, max(acknowledged) FROM batch GROUP BY device"));
@@ -63,6 +64,7 @@ std::uint64_t Acknowledgements::acknowledged_by_all() const {
 }
 
 model::VersionVector Acknowledgements::known_to_all() const {
+  std::lock_guard lock(engine_.mutex());
   model::VersionVector known;
   Statement query(engine_.database().connection().prepare(
       "SELECT device, max(last) FROM batch WHERE position <= ? GROUP BY device"));

@@ -6,12 +6,13 @@ namespace holdfast::sync {
 namespace {
 
 constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kWithWaiting = 2;  // where something waits: else one that all can read
 
 }  // namespace
 
 Bytes CheckpointHeader::encode() const {
   base::Writer out;
-  out.u8(kVersion);
+  out.u8(waiting.empty() ? kVersion : kWithWaiting);
   out.varint(devices.size());
   for (const auto& [device, written] : devices) {
     out.raw(device);
@@ -30,12 +31,19 @@ Bytes CheckpointHeader::encode() const {
     out.varint(claim.sequence);
     out.raw(claim.hash);
   }
+  if (!waiting.empty()) out.varint(waiting.size());
+  for (const store::Engine::Waiting& one : waiting) {
+    out.raw(one.device);
+    out.varint(one.sequence);
+    out.sized(one.body);
+  }
   return out.take();
 }
 
 CheckpointHeader CheckpointHeader::decode(ByteView bytes) {
   base::Reader in(bytes, "a checkpoint");
-  if (in.u8() != kVersion) {
+  std::uint8_t version = in.u8();
+  if (version != kVersion && version != kWithWaiting) {
     throw Error(ErrorCode::newer_version,
                 "a device of this vault runs a newer version of the app: update this one");
   }
@@ -45,7 +53,8 @@ CheckpointHeader CheckpointHeader::decode(ByteView bytes) {
     written.seen = in.varint();
     written.last = in.varint();
     written.position = in.varint();
-    if (written.seen == 0 || written.seen > static_cast<std::uint64_t>(INT64_MAX)) {
+    bool is_seen = written.seen > 0 || version == kWithWaiting;  // or all of it may wait
+    if (!is_seen || written.seen > static_cast<std::uint64_t>(INT64_MAX)) {
       in.fail("a number is out of range");
     }
     for (std::size_t m = in.count(17); m > 0; --m) {
@@ -58,6 +67,13 @@ CheckpointHeader CheckpointHeader::decode(ByteView bytes) {
     claim.device = in.array<16>();
     claim.sequence = in.varint();
     claim.hash = in.array<16>();
+  }
+  for (std::size_t n = version == kWithWaiting ? in.count(18) : 0; n > 0; --n) {
+    store::Engine::Waiting one;
+    one.device = in.array<16>();
+    one.sequence = in.varint();
+    one.body = base::to_bytes(in.sized());
+    out.waiting.push_back(std::move(one));
   }
   in.expect_end();
   return out;

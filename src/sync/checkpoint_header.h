@@ -4,8 +4,8 @@
 
 namespace holdfast::sync {
 
-// What follows from the log besides the records: what each device has written, and which edits were
-// written anew by whom.
+// What follows from the log besides the records: what each device has written, which edits were
+// written anew by whom, and which change sets wait for one that is not in the log.
 struct CheckpointHeader {
   struct Written {
     std::uint64_t seen = 0;      // change sets
@@ -15,6 +15,7 @@ struct CheckpointHeader {
   };
   std::map<base::Id16, Written> devices;
   std::vector<Claim> claims;
+  std::vector<store::Engine::Waiting> waiting;
 
   // Throws Error(malformed), newer_version.
   static CheckpointHeader decode(ByteView bytes);

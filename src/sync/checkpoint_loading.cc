@@ -42,7 +42,7 @@ void Checkpoints::load_header(const CheckpointHeader& header, const wire::Checkp
   Acknowledgements acknowledgements(engine_, membership_);
   Statement(db.prepare("DELETE FROM batch WHERE position <= ?")).bind(checkpoint.position).run();
   for (const auto& [device, written] : header.devices) {
-    engine_.skip(device, 1, written.seen);
+    if (written.seen > 0) engine_.skip(device, 1, written.seen);
     if (written.position > 0 && written.position <= checkpoint.position) {
       acknowledgements.note(written.position, device, written.last, 0);
     }
@@ -84,6 +84,7 @@ std::vector<Claim> Checkpoints::claims(const wire::Checkpoint& checkpoint) const
 
 ChangeHashes Checkpoints::changes_of(store::Engine& engine, const Membership& membership,
                                      const base::Id16& device) {
+  std::lock_guard lock(engine.mutex());
   Checkpoints checkpoints(engine, membership);
   std::optional<wire::Checkpoint> kept = checkpoints.kept();
   if (!kept) return {};
@@ -103,6 +104,7 @@ ChangeHashes Checkpoints::changes_of(store::Engine& engine, const Membership& me
 
 void Checkpoints::load(const wire::Checkpoint& checkpoint, const WorkStep& step) {
   std::optional<base::Hash32> state;
+  std::vector<store::Engine::Waiting> waiting;  // for what comes behind the records
   Bytes stream;
   const std::size_t all = checkpoint.chunks.size();
   for (std::size_t number = 0; number < all; ++number) {
@@ -119,7 +121,9 @@ void Checkpoints::load(const wire::Checkpoint& checkpoint, const WorkStep& step)
       if (state) {
         state = store::load_state(engine_, *state, part);
       } else {
-        load_header(CheckpointHeader::decode(part), checkpoint);
+        CheckpointHeader header = CheckpointHeader::decode(part);
+        load_header(header, checkpoint);
+        waiting = std::move(header.waiting);
         state = state_start(part);
       }
       done += 4 + size;
@@ -131,6 +135,7 @@ void Checkpoints::load(const wire::Checkpoint& checkpoint, const WorkStep& step)
                 "the vault's checkpoint is not what the devices signed: nothing was taken. Make "
                 "another one: sync a device that has been in the vault for longer");
   }
+  for (const store::Engine::Waiting& one : waiting) engine_.add_waiting(one);
   engine_.records().set_cached_policies();
   if (step) step(all, all);
 }

@@ -37,8 +37,10 @@ struct CheckpointVault : TestVault {
     write(0, "later", 1);
   }
   std::uint64_t empty_bodies(std::size_t device) {
-    store::Statement query((*this)[device].store->engine().database().connection().prepare(
-        "SELECT count(*) FROM log WHERE body = x''"));
+    store::Engine& engine = (*this)[device].store->engine();
+    std::lock_guard lock(engine.mutex());
+    store::Statement query(
+        engine.database().connection().prepare("SELECT count(*) FROM log WHERE body = x''"));
     query.step();
     return static_cast<std::uint64_t>(query.integer(0));
   }
@@ -103,6 +105,59 @@ TEST(Checkpoint, ALateDeviceLoadsItAndKeepsItsOwnEditsOnTop) {
   vault.write(2, "again", 3);
   vault.good(0);
   EXPECT_EQ(vault[0].store->retrieve("again")->at("n"), 3);
+}
+
+// A change builds on one that went past the relay, whose author may never come back.
+TEST(Checkpoint, IsMadeWhereAChangeWaitsForOneThatIsNotInTheLog) {
+  CheckpointVault vault(4);
+  vault.settle();
+  vault[2].store->store("x", {{"n", 1}});
+  vault[0].sync->apply_remote_changes(vault[2].sync->prepare_sync_package());
+  vault.write(0, "x", 2);
+  vault.write_many(3, 12);
+  EXPECT_EQ(vault.good(1).waiting, 1u);
+  ASSERT_FALSE(vault.counted().empty());
+  vault.let_go();
+  ASSERT_GT(vault.floor(), 0u);
+  vault.add(7);
+  EXPECT_EQ(vault.good(4).waiting, 2u);  // of what it never saw, and "later" behind it
+  EXPECT_FALSE(vault[4].store->retrieve("x"));
+  EXPECT_EQ(vault.good(2).sent, 1u);
+  for (std::size_t device : {0, 1, 3, 4}) EXPECT_EQ(vault.good(device).waiting, 0u) << device;
+  expect_equal(vault);
+  EXPECT_EQ(vault[4].store->retrieve("x")->at("n"), 2);
+}
+
+TEST(Checkpoint, APackageThatComesAfterItsBatchHoldsNothingUp) {
+  CheckpointVault vault(2);
+  vault.settle();
+  vault[0].store->store("x", {{"n", 1}});
+  SyncPackage package = vault[0].sync->prepare_sync_package();
+  ASSERT_EQ(package.size(), 1u);
+  vault.good(0);
+  vault.good(1);
+  vault[1].sync->apply_remote_changes(package);
+  Membership here(vault[1].store->engine());
+  EXPECT_TRUE(Checkpoints(vault[1].store->engine(), here).is_quiet());
+}
+
+TEST(HostileCheckpoint, OnlyWhatCanWaitIsTaken) {
+  CheckpointHeader header;
+  header.waiting.push_back({{1}, 3, {0, 5, 0, 0, 0, 0, 0, 0, 0}});
+  Bytes bytes = header.encode();
+  EXPECT_EQ(CheckpointHeader::decode(bytes).encode(), bytes);
+  for (std::size_t size = 0; size < bytes.size(); ++size) {
+    EXPECT_THROW(CheckpointHeader::decode(ByteView(bytes).first(size)), Error) << size;
+  }
+  CheckpointVault vault(1);
+  store::Engine& engine = vault[0].store->engine();
+  store::Engine::Transaction transaction(engine);
+  engine.add_waiting(header.waiting[0]);
+  EXPECT_EQ(engine.count_waiting(), 1u);
+  for (const Bytes& bad : {Bytes{}, Bytes{0}, Bytes{0, 2, 0, 0, 0, 0, 0, 0, 0},
+                           Bytes{0, 5, 0, 0, 0, 0, 0, 0, 0, 0}, Bytes{1, 2, 3}}) {
+    EXPECT_EQ(store::code_of([&] { engine.add_waiting({{1}, 3, bad}); }), ErrorCode::malformed);
+  }
 }
 
 TEST(Checkpoint, PuttingItIntoTheStoreCanBeCancelledAndNothingIsFetchedTwice) {
@@ -361,7 +416,7 @@ TEST(Checkpoint, ADeviceThatCannotGiveItBackSaysSo) {
   vault.good(0);
   vault.good(1);
   ASSERT_GT(vault.empty_bodies(0), 0u);
-  vault[0].store->engine().database().connection().execute("DELETE FROM checkpoint");
+  vault[0].store->engine().locked()->database().connection().execute("DELETE FROM checkpoint");
   vault.relay.put_back(empty, false);
   Bytes before = vault[0].state();
   SyncResult result;

@@ -17,7 +17,8 @@ namespace {
 constexpr std::size_t kBlockBytes = 512 * 1024;  // of the stream, in one chunk
 constexpr std::uint64_t kBatchWeight = 4096;
 constexpr const char* kOfLog = "checkpoint_of_log";
-constexpr std::size_t kChangesKept = 4096;  // of each device, by their hashes
+constexpr std::size_t kChangesKept = 4096;      // of each device, by their hashes
+constexpr std::uint64_t kMaxWaiting = 4 << 20;  // bytes of change sets
 
 // The parts of the state, one behind the other, cut into blocks that are sealed.
 class Sealer {
@@ -70,6 +71,7 @@ class Sealer {
 };
 
 bool any(store::Engine& engine, const char* sql) {
+  std::lock_guard lock(engine.mutex());
   Statement query(engine.database().connection().prepare(sql));
   query.step();
   return query.integer(0) != 0;
@@ -85,8 +87,8 @@ bool Checkpoints::is_quiet() const {
   return !any(engine_,
               "SELECT EXISTS(SELECT 1 FROM change) OR EXISTS(SELECT 1 FROM outbox) OR "
               "EXISTS(SELECT 1 FROM lost) OR EXISTS(SELECT 1 FROM loose) OR EXISTS(SELECT 1 FROM "
-              "waiting) OR EXISTS(SELECT 1 FROM log WHERE held > 0) OR "
-              "EXISTS(SELECT 1 FROM claim WHERE sent = 0)");
+              "log WHERE held > 0) OR EXISTS(SELECT 1 FROM claim WHERE sent = 0)") &&
+         engine_.waiting_bytes() <= kMaxWaiting;
 }
 
 bool Checkpoints::is_due(std::uint64_t after, std::uint64_t part) const {
@@ -107,12 +109,15 @@ bool Checkpoints::is_due(std::uint64_t after, std::uint64_t part) const {
 }
 
 CheckpointHeader Checkpoints::header_here() const {
+  std::lock_guard lock(engine_.mutex());
   store::Connection& db = engine_.database().connection();
   CheckpointHeader out;
+  out.waiting = engine_.list_waiting();
   for (const auto& [device, sequence] : engine_.seen().entries()) {
-    if (sequence == 0) continue;
-    CheckpointHeader::Written& written = out.devices[device];
-    written.seen = sequence;
+    if (sequence > 0) out.devices[device].seen = sequence;
+  }
+  for (const store::Engine::Waiting& one : out.waiting) out.devices[one.device];
+  for (auto& [device, written] : out.devices) {
     written.changes = changes_in_log(engine_, membership_, device, 0);
     while (written.changes.size() > kChangesKept) written.changes.erase(written.changes.begin());
   }

@@ -13,7 +13,8 @@ class Checkpoints {
   Checkpoints(store::Engine& engine, const Membership& membership)
       : engine_(engine), membership_(membership) {}
 
-  // Whether the store holds what its log says up to its place, and nothing else.
+  // Whether the store holds what its log says up to its place, and nothing else. A change set may
+  // wait for one that is not in the log, which nobody may ever bring.
   bool is_quiet() const;
   // Whether the log has grown so much behind that place that another one is worth its cost; or by
   // one `part`-th of that.

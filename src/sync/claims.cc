@@ -37,6 +37,7 @@ Claim Claims::of(const model::ChangeSet& change) {
 }
 
 bool Claims::is_own_unsent(const Claim& claim, const Membership& membership) const {
+  std::lock_guard lock(engine_.mutex());
   store::Connection& db = engine_.database().connection();
   {
     Statement own(db.prepare(
@@ -74,6 +75,7 @@ void Claims::note(const OpenedBatch& batch, const Membership& membership) {
 }
 
 std::vector<Claim> Claims::to_send() const {
+  std::lock_guard lock(engine_.mutex());
   std::vector<Claim> out;
   Statement query(engine_.database().connection().prepare(
       "SELECT device, sequence, hash FROM claim WHERE sent = 0 ORDER BY device, sequence LIMIT ?"));
@@ -107,6 +109,7 @@ void Claims::add(const std::vector<model::ChangeSet>& changes, std::uint64_t upt
 }
 
 std::vector<model::ChangeSet> Claims::written_anew() const {
+  std::lock_guard lock(engine_.mutex());
   std::vector<model::ChangeSet> out;
   Statement query(engine_.database().connection().prepare(
       "SELECT device, body FROM claim WHERE sent = 0 AND body <> x'' ORDER BY device, sequence"));
@@ -118,11 +121,13 @@ std::vector<model::ChangeSet> Claims::written_anew() const {
 }
 
 std::uint64_t Claims::written_upto() const {
+  std::lock_guard lock(engine_.mutex());
   std::optional<Bytes> written = engine_.database().meta(kUpto);
   return written ? base::Reader(*written, "a number").u64() : 0;
 }
 
 bool Claims::is_claimed(const model::ChangeSet& change, const std::set<Claim>& in_log) const {
+  std::lock_guard lock(engine_.mutex());
   Claim claim = of(change);
   if (in_log.count(claim)) return true;
   Statement known(engine_.database().connection().prepare(

@@ -2,11 +2,13 @@
 
 #include "src/crypto/kdf.h"
 #include "src/sync/session.h"
+#include "src/wire/admission.h"
 
 namespace holdfast::sync {
 namespace {
 
 constexpr int kAttempts = 10;
+constexpr unsigned kMostWork = 26;            // half a minute
 constexpr std::size_t kMostRecords = 20'000;  // twice what a relay takes
 
 }  // namespace
@@ -25,8 +27,49 @@ void sign_in(store::Engine& engine, RelayClient& client, const crypto::SigningKe
   client.accept_session(ask(engine, client.session(key, nonce)));
 }
 
-base::Id16 register_vault(store::Engine& engine, const RelayClient& client, ByteView genesis) {
-  Bytes answer = ask(engine, client.create_vault(genesis));
+namespace {
+
+// A counter that does the work: 2^bits tries on average, half a microsecond each.
+std::string proof_of_work(const wire::AdmissionNeeded& needed, const base::Hash32& vault) {
+  if (needed.bits > kMostWork) {
+    throw Error(ErrorCode::refused,
+                "the relay asks for more work than any honest one: choose another relay");
+  }
+  for (std::uint64_t counter = 0;; ++counter) {
+    if (wire::work_bits(needed.nonce, vault, counter) < needed.bits) continue;
+    return "work." + base::to_base64url(needed.nonce) + "." + std::to_string(counter);
+  }
+}
+
+// What the relay answers to a vault's creation.
+Bytes create_vault(store::Engine& engine, const RelayClient& client, ByteView genesis,
+                   const std::string& invitation) {
+  constexpr int kNeedsAdmission = 428;
+  if (!engine.environment().network) return ask(engine, client.create_vault(genesis));
+  base::Network& network = *engine.environment().network;
+  std::string given = invitation.empty() ? "" : "invite." + invitation;
+  base::HttpResponse response = network.perform(client.create_vault(genesis, given));
+  if (response.status == kNeedsAdmission) {
+    auto needed = wire::decode_admission_needed(response.body);
+    if (needed.kind == wire::AdmissionNeeded::Kind::invite) {
+      throw Error(ErrorCode::refused,
+                  invitation.empty()
+                      ? "this relay takes new vaults by invitation: ask whoever runs it for a code"
+                      : "the invitation is not good (any more): ask whoever runs the relay for "
+                        "another code");
+    }
+    given = proof_of_work(needed, wire::sha256({genesis}));
+    response = network.perform(client.create_vault(genesis, given));
+  }
+  check_answer(response);
+  return std::move(response.body);
+}
+
+}  // namespace
+
+base::Id16 register_vault(store::Engine& engine, const RelayClient& client, ByteView genesis,
+                          const std::string& invitation) {
+  Bytes answer = create_vault(engine, client, genesis, invitation);
   base::Reader in(answer, "the relay's answer");
   base::Id16 log_id = in.array<16>();
   in.expect_end();

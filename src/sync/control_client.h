@@ -15,7 +15,10 @@ Bytes ask(store::Engine& engine, const base::HttpRequest& request);
 // Opens a session of `key` in the client's vault.
 void sign_in(store::Engine& engine, RelayClient& client, const crypto::SigningKey& key);
 // The vault's log at the relay, registering the vault where it is not known there.
-base::Id16 register_vault(store::Engine& engine, const RelayClient& client, ByteView genesis);
+// Does the work that the relay may ask for; throws Error(refused) where it asks for an invitation
+// and there is none, or not this one.
+base::Id16 register_vault(store::Engine& engine, const RelayClient& client, ByteView genesis,
+                          const std::string& invitation = "");
 
 // Fills in what the record says; previous, version and signer are set. False: nothing to be said.
 using MakeRecord = std::function<bool(const wire::ControlState&, wire::ControlRecord&)>;

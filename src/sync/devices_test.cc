@@ -116,7 +116,9 @@ TEST(Devices, OneThatIsOutHoldsForgettingUpNoLonger) {
   vault[0].store->store("a", {{"n", 1}});
   vault.settle();
   vault[0].store->remove("a");
-  auto forgotten = [&] { return !vault[0].store->engine().records().load("records", "a"); };
+  auto forgotten = [&] {
+    return !vault[0].store->engine().locked()->records().load("records", "a");
+  };
   auto live_on = [&](int days) {
     for (int day = 0; day < days; ++day) {
       vault.clock->advance_ms(25 * kHourMs);

@@ -85,7 +85,7 @@ TEST(PurgeInVault, DeletedRecordsGoOnceEveryDeviceHasSaidThatItHasThem) {
   Fields(*vault[1].store).edit_text("kept", "$.text", 3, 0, "def");
   vault.settle();
   auto hidden = [&](std::size_t i) {
-    return vault[i].store->engine().records().with_hidden().size();
+    return vault[i].store->engine().locked()->records().with_hidden().size();
   };
   EXPECT_EQ(hidden(0), 2u);
   // Nobody writes anything more: a day later each says what it has, and then it goes.
@@ -94,8 +94,8 @@ TEST(PurgeInVault, DeletedRecordsGoOnceEveryDeviceHasSaidThatItHasThem) {
     vault.settle();
   }
   expect_equal(vault);
-  EXPECT_FALSE(vault[0].store->engine().records().load("records", "gone"));
-  EXPECT_FALSE(vault[1].store->engine().records().load("records", "gone"));
+  EXPECT_FALSE(vault[0].store->engine().locked()->records().load("records", "gone"));
+  EXPECT_FALSE(vault[1].store->engine().locked()->records().load("records", "gone"));
   EXPECT_EQ(*vault[1].store->retrieve("kept"), (Json{{"b", 1}, {"text", "abcdef"}}));
   // Then there is peace: nothing more is sent.
   vault.relay.clock->advance_ms(25 * kHourMs);
@@ -121,7 +121,7 @@ TEST(PurgeInVault, WaitsForADeviceThatIsAwayAndItsEditsAreNotLost) {
     vault[0].sync->sync();
     vault[1].sync->sync();
   }
-  EXPECT_TRUE(vault[0].store->engine().records().load("records", "r"));
+  EXPECT_TRUE(vault[0].store->engine().locked()->records().load("records", "r"));
   vault.settle();
   expect_equal(vault);
   EXPECT_EQ(*vault[0].store->retrieve("r"), (Json{{"a", 2}, {"b", 1}}));
@@ -138,8 +138,9 @@ TEST(PurgeInVault, AnEarlierVersionOfADeletedRecordIsStoredWhole) {
   vault[1].store->store("r", {{"a", 5}, {"b", 2}}, read->version);
   // What lay hidden is forgotten at the same time.
   store::Engine& engine = vault[0].store->engine();
-  auto row = engine.records().load("records", "r");
-  std::vector<model::Op> purge = model::purge_ops(engine.records().decode(*row), engine.seen());
+  auto row = engine.locked()->records().load("records", "r");
+  std::vector<model::Op> purge =
+      model::purge_ops(engine.locked()->records().decode(*row), engine.seen());
   ASSERT_FALSE(purge.empty());
   engine.write("r", std::move(purge));
   vault.settle();

@@ -25,7 +25,7 @@ void replace_sealed(TestDevice& device, const std::function<void(BatchContent&)>
                          engine.identity(), *engine.environment().random);
   store::Engine::Transaction transaction(engine);
   store::Statement(
-      engine.database().connection().prepare("UPDATE outbox SET body = ?, batch_id = ?"))
+      engine.locked()->database().connection().prepare("UPDATE outbox SET body = ?, batch_id = ?"))
       .bind(bad)
       .bind(ByteView(wire::decode_batch_header(bad).batch))
       .run();
@@ -177,7 +177,7 @@ TEST(HostileDevice, ABatchThatNobodyCanOpenIsVoid) {
     EXPECT_FALSE(opened.is_readable);
     EXPECT_FALSE(opened.void_because.empty());
     store::Engine::Transaction transaction(engine);
-    store::Statement(engine.database().connection().prepare("UPDATE outbox SET body = ?"))
+    store::Statement(engine.locked()->database().connection().prepare("UPDATE outbox SET body = ?"))
         .bind(bad)
         .run();
     transaction.commit();

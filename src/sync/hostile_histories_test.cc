@@ -140,7 +140,8 @@ TEST(HostileHistories, EveryShortOneIsAnHonestPrefixOrANamedError) {
         ASSERT_EQ(batches[i], expected) << place << " " << code;
       }
       if (reached < short_one.states.size()) {
-        ASSERT_EQ(device.store->engine().records().canonical_state(), short_one.states[reached])
+        ASSERT_EQ(device.store->engine().locked()->records().canonical_state(),
+                  short_one.states[reached])
             << place << " " << code;
       }
     }

@@ -77,6 +77,7 @@ class Inbox {
   bool is_stored_next(const wire::PushAnswer::Item& item) const;
   void check_head(const wire::PushAnswer& answer) const;
   void keep_loose(ByteView batch);
+  bool is_in_log(ByteView batch) const;
   Told keep_only(const wire::BatchHeader& header, ByteView batch);
   Told take_own(const wire::BatchHeader& header, ByteView batch, InboxCounts& counts);
   Told told(const OpenedBatch& batch) const;

@@ -191,6 +191,7 @@ crypto::Secret Membership::epoch_key(std::uint32_t epoch) const {
 }
 
 std::optional<base::Hash32> Membership::chain_at(std::uint64_t position) const {
+  std::lock_guard lock(engine_.mutex());
   if (position == 0) return wire::chain_start(log_->log_id);
   store::Statement query(
       engine_.database().connection().prepare("SELECT chain FROM log WHERE position = ?"));
@@ -210,6 +211,7 @@ void Membership::kept_revocation(const base::Id16& device) const {
 // Whoever takes a device out says which of its batches is the last that counts. Nothing of it from
 // behind that one may be here.
 void Membership::check_against_log(const wire::ControlRecord& record) const {
+  std::lock_guard lock(engine_.mutex());
   for (const auto& [device, leaf] : record.last_leaves) {
     store::Statement later(engine_.database().connection().prepare(
         "SELECT 1 FROM log WHERE device = ?1 AND held = 0 AND position > "

@@ -97,6 +97,7 @@ struct TracedVault {
     for (const OutboxBatch& batch : Outbox(engine, membership).list(SIZE_MAX)) {
       out |= bits_of(open_batch(batch.body, membership).changes);
     }
+    std::lock_guard lock(engine.mutex());
     store::Statement query(engine.database().connection().prepare("SELECT body FROM change"));
     while (query.step()) {
       out |= bits_of(model::decode_changes(query.blob(0), engine.identity().id));

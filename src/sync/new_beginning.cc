@@ -18,6 +18,7 @@ constexpr const char* kMeta = "begin_again";
 
 std::vector<std::pair<std::uint64_t, Bytes>> log_between(store::Engine& engine, std::uint64_t after,
                                                          std::uint64_t to, std::size_t limit) {
+  std::lock_guard lock(engine.mutex());
   std::vector<std::pair<std::uint64_t, Bytes>> out;
   Statement query(engine.database().connection().prepare(
       "SELECT position, body FROM log WHERE position > ? AND position <= ? AND held >= 0 AND "
@@ -30,6 +31,7 @@ std::vector<std::pair<std::uint64_t, Bytes>> log_between(store::Engine& engine, 
 }
 
 std::vector<Bytes> bodies(store::Engine& engine, const char* sql) {
+  std::lock_guard lock(engine.mutex());
   std::vector<Bytes> out;
   Statement query(engine.database().connection().prepare(sql));
   while (query.step()) out.push_back(base::to_bytes(query.blob(0)));
@@ -195,6 +197,7 @@ void NewBeginning::replay(std::uint64_t after, std::uint64_t to, Inbox& inbox, I
 // The checkpoint that stands for what of the log is not here between two places, where some is not.
 std::optional<wire::Checkpoint> NewBeginning::base_between(std::uint64_t after,
                                                            std::uint64_t to) const {
+  std::lock_guard lock(engine_.mutex());
   if (base::planted(base::Plant::copies_forget_checkpoints)) return std::nullopt;
   {
     Statement query(engine_.database().connection().prepare(

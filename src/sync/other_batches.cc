@@ -60,6 +60,13 @@ void Inbox::take_again(std::uint64_t position, ByteView batch, InboxCounts& coun
       .run();
 }
 
+bool Inbox::is_in_log(ByteView batch) const {
+  Statement query(engine_.database().connection().prepare("SELECT 1 FROM log WHERE leaf = ?"));
+  base::Hash32 leaf = wire::leaf_of(batch);
+  query.bind(ByteView(leaf));
+  return query.step();
+}
+
 void Inbox::take_loose(ByteView batch, InboxCounts& counts) {
   store::Engine::Transaction transaction(engine_);
   ++counts.batches;
@@ -81,7 +88,7 @@ void Inbox::take_loose(ByteView batch, InboxCounts& counts) {
           "or copied");
     }
     apply(opened, counts);
-    if (membership_.log()) keep_loose(batch);
+    if (membership_.log() && !is_in_log(batch)) keep_loose(batch);
     note_first_pull(false);
   } catch (const Error& error) {
     if (!is_about_the_batch(error)) throw;

@@ -120,6 +120,7 @@ void Outbox::seal_again(const base::Id16& batch) {
 
 // Whether all that the log holds, as far as it is here, has been applied.
 bool Outbox::has_everything() const {
+  std::lock_guard lock(engine_.mutex());
   Statement query(engine_.database().connection().prepare(
       "SELECT EXISTS(SELECT 1 FROM log WHERE held > 0) OR EXISTS(SELECT 1 FROM waiting)"));
   query.step();
@@ -157,6 +158,7 @@ void Outbox::seal_batch_of(const std::vector<model::ChangeSet>& changes) {
 }
 
 base::Hash32 Outbox::last_leaf() const {
+  std::lock_guard lock(engine_.mutex());
   Statement query(
       engine_.database().connection().prepare("SELECT body FROM outbox ORDER BY num DESC LIMIT 1"));
   if (query.step()) return wire::leaf_of(query.blob(0));

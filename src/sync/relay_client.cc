@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "holdfast/error.h"
+#include "src/wire/admission.h"
 
 namespace holdfast::sync {
 namespace {
@@ -50,8 +51,20 @@ base::HttpRequest RelayClient::vault_call(const char* method, const std::string&
   return call(method, "/v1/vaults/" + base::to_hex(vault_) + path, std::move(body));
 }
 
-base::HttpRequest RelayClient::create_vault(ByteView genesis) const {
-  return call("POST", "/v1/vaults", base::to_bytes(genesis));
+base::HttpRequest RelayClient::create_vault(ByteView genesis, const std::string& admission) const {
+  return {"POST", url_ + "/v1/vaults", admission, base::to_bytes(genesis)};
+}
+
+base::HttpRequest RelayClient::erase_vault(const crypto::SigningKey& key, const base::Id16& log_id,
+                                           ByteView nonce) const {
+  wire::Erasure erasure;
+  erasure.signer = key.public_key();
+  erasure.log_id = log_id;
+  erasure.nonce = base::to_bytes(nonce);
+  erasure.origin = url_;
+  erasure.signature =
+      key.sign(wire::signed_message(wire::kSignErasure, vault_, wire::erasure_message(erasure)));
+  return vault_call("DELETE", "", wire::encode(erasure));
 }
 
 base::HttpRequest RelayClient::challenge() const { return call("POST", "/v1/session/challenge"); }
@@ -175,6 +188,13 @@ void check_answer(const base::HttpResponse& response) {
                       "): try again later; what you change meanwhile is kept");
     case 401:
     case 403: throw Error(ErrorCode::refused, "the relay refuses this device " + reason);
+    case 410:
+      throw Error(ErrorCode::refused,
+                  "the relay says that the vault was erased from it: what this device has stays "
+                  "here; choose another relay, or make a new vault from a backup " +
+                      reason);
+    case 413:
+    case 507: throw Error(ErrorCode::too_large, "the relay has no more room for it " + reason);
     case 404: throw Error(ErrorCode::not_found, "the relay does not have it " + reason);
     case 409: throw Error(ErrorCode::exists, "the relay has something else there " + reason);
     case 429:

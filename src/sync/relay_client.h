@@ -23,7 +23,11 @@ class RelayClient {
   const std::string& token() const { return token_; }
   void set_token(std::string token) { token_ = std::move(token); }
 
-  base::HttpRequest create_vault(ByteView genesis) const;
+  // `admission`: what the relay asks for before it takes a new vault, if it does.
+  base::HttpRequest create_vault(ByteView genesis, const std::string& admission = "") const;
+  // The user's request that the relay forget the vault.
+  base::HttpRequest erase_vault(const crypto::SigningKey& key, const base::Id16& log_id,
+                                ByteView nonce) const;
   base::HttpRequest challenge() const;
   base::HttpRequest session(const crypto::SigningKey& key, ByteView nonce) const;
   // Returns the time by the relay's clock.

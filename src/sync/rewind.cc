@@ -113,6 +113,7 @@ base::Id16 hash_of(const model::ChangeSet& change) { return Claims::of(change).h
 
 ChangeHashes changes_in_log(store::Engine& engine, const Membership& membership,
                             const base::Id16& device, std::uint64_t after) {
+  std::lock_guard lock(engine.mutex());
   ChangeHashes out = Checkpoints::changes_of(engine, membership, device);
   Statement query(engine.database().connection().prepare(
       "SELECT body FROM log WHERE device = ? AND position > ? AND held >= 0 AND body <> x'' "
@@ -131,6 +132,7 @@ ChangeHashes changes_in_log(store::Engine& engine, const Membership& membership,
 }
 
 std::vector<Bytes> loose_of(store::Engine& engine, const base::Id16& device) {
+  std::lock_guard lock(engine.mutex());
   std::vector<Bytes> out;
   Statement query(engine.database().connection().prepare(
       "SELECT body FROM loose WHERE leaf NOT IN (SELECT leaf FROM log) ORDER BY num"));

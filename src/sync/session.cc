@@ -375,6 +375,10 @@ void Session::on_push(ByteView body) {
       return enter(Phase::pull);
     case PushStatus::refused:
       throw Error(ErrorCode::refused, "the relay refuses a batch of this device");
+    case PushStatus::quota:
+      throw Error(ErrorCode::too_large,
+                  "the vault's quota on this relay is used up: nothing was sent, and nothing is "
+                  "lost here; ask whoever runs the relay for more");
   }
 }
 

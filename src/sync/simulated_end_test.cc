@@ -87,9 +87,10 @@ void Simulation::join_late() {
 void Simulation::compare() {
   std::vector<Device*> in = members();
   if (in.empty()) return fail("nobody is left in the vault");
-  Bytes state = in[0]->engine().records().canonical_state();
+  Bytes state = in[0]->engine().locked()->records().canonical_state();
   for (Device* device : in) {
-    if (device->engine().records().canonical_state() != state) fail("devices hold different data");
+    if (device->engine().locked()->records().canonical_state() != state)
+      fail("devices hold different data");
     if (device->engine().count_waiting() > 0) fail("change sets wait for what never comes");
     if (device->sync->count_pending() > 0) fail("something was not sent");
     if (LostBatches(device->engine()).count() > 0) fail("something was not brought back");

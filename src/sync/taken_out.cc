@@ -26,6 +26,7 @@ bool Inbox::is_at_end(const wire::EnrolledDevice& device, const base::Id16& id) 
 // Of a device that was taken out, in a log that began anew since: whether a batch leads to the last
 // one that counts cannot be said before that one is here.
 bool Inbox::leads_to_end(const base::Id16& device, ByteView batch) const {
+  std::lock_guard lock(engine_.mutex());
   const wire::EnrolledDevice* author = membership_.control().device(device);
   if (!author || !author->revoked || !author->revoked->last_leaf) return true;
   const auto& revoked = *author->revoked;
@@ -72,6 +73,7 @@ void Inbox::close_revoked(bool now) {
 
 // Whether a batch that is in the log lies behind the last that counts of its author.
 bool Inbox::is_behind_end(const base::Id16& device, std::int64_t position) const {
+  std::lock_guard lock(engine_.mutex());
   const wire::EnrolledDevice* author = membership_.control().device(device);
   if (!author || !author->revoked) return false;
   const auto& revoked = *author->revoked;

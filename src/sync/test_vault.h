@@ -18,10 +18,17 @@ namespace holdfast::sync {
 using Json = nlohmann::json;
 constexpr const char* kRelayUrl = "http://127.0.0.1:8440";
 
+inline relay::ServiceOptions unlimited() {
+  relay::ServiceOptions out;
+  out.origins = {kRelayUrl};
+  out.requests_per_s = 1e9;
+  return out;
+}
+
 // The relay behind a network that tests can cut, delay and falsify.
 struct FakeRelay {
   explicit FakeRelay(std::shared_ptr<base::FakeClock> its_clock)
-      : clock(std::move(its_clock)), service(storage, *clock, random, {kRelayUrl}) {}
+      : clock(std::move(its_clock)), service(storage, *clock, random, service_options) {}
 
   base::HttpResponse perform(const base::HttpRequest& request) {
     ++requests;
@@ -62,19 +69,18 @@ struct FakeRelay {
   // What it keeps in memory is gone.
   void restart() {
     service.~Service();
-    new (&service) relay::Service(storage, *clock, random, {kRelayUrl});
-    if (retention_ms) service.set_retention(*retention_ms);
+    new (&service) relay::Service(storage, *clock, random, service_options);
   }
   void set_retention(std::int64_t ms) {
-    retention_ms = ms;
-    service.set_retention(ms);
+    service_options.retention_ms = ms;
+    restart();
   }
 
   std::shared_ptr<base::FakeClock> clock;
   base::SeededRandom random{99};
   relay::SqliteStorage storage{":memory:"};
+  relay::ServiceOptions service_options = unlimited();
   relay::Service service;
-  std::optional<std::int64_t> retention_ms;
   bool down = false;
   std::function<bool(const base::HttpRequest&)> before;  // true: the request is lost
   std::function<void(const base::HttpRequest&, base::HttpResponse&)> after;
@@ -112,7 +118,7 @@ struct TestDevice {
   }
   Vault vault() { return Vault(*store); }
   ConflictResolver conflicts() { return ConflictResolver(*store); }
-  Bytes state() { return store->engine().records().canonical_state(); }
+  Bytes state() { return store->engine().locked()->records().canonical_state(); }
 
   store::FakeWorld world;
   std::optional<EncryptedLocalStore> store;

@@ -45,6 +45,7 @@ struct Heard {
   bool has_sent = false;
 };
 Heard heard_of(store::Engine& engine, const base::Id16& device) {
+  std::lock_guard lock(engine.mutex());
   store::Statement query(engine.database().connection().prepare(
       "SELECT (SELECT last_seen_ms FROM device WHERE id = ?1), "
       "EXISTS(SELECT 1 FROM batch WHERE device = ?1)"));
@@ -111,7 +112,7 @@ void Vault::create(const DeviceLabel& device,
   transaction.commit();
 }
 
-void Vault::use_relay(const std::string& given) {
+void Vault::use_relay(const std::string& given, const std::string& invitation) {
   std::string url = sync::check_relay_url(given);
   store::Engine& engine = store_->engine();
   Membership membership = membership_of(*store_);
@@ -124,13 +125,21 @@ void Vault::use_relay(const std::string& given) {
     query.step();
     genesis = base::to_bytes(query.blob(0));
   }
-  base::Id16 log_id = sync::register_vault(engine, sync::RelayClient(url), genesis);
+  base::Id16 log_id = sync::register_vault(engine, sync::RelayClient(url), genesis, invitation);
   store::Engine::Transaction transaction(engine);
   // Where that relay's history is another, or has lost something, the next sync gives it all that
   // is here.
   if (!membership.log()) membership.set_log({log_id, 0, wire::chain_start(log_id)});
   membership.set_relay(url);
   transaction.commit();
+}
+
+void Vault::erase_from_relay() {
+  store::Engine& engine = store_->engine();
+  sync::MemberClient member(engine);
+  Bytes nonce = sync::ask(engine, member.client().challenge());
+  base::Id16 log_id = member.membership().log()->log_id;
+  sync::ask(engine, member.client().erase_vault(engine.identity().sign, log_id, nonce));
 }
 
 std::optional<std::string> Vault::relay() const { return Membership(store_->engine()).relay(); }

@@ -104,7 +104,7 @@ PushAnswer decode_push_answer(ByteView bytes) {
   answer.items.resize(in.count(9));
   for (PushAnswer::Item& item : answer.items) {
     std::uint8_t status = in.u8();
-    if (status > static_cast<std::uint8_t>(PushStatus::refused)) in.fail("a status is unknown");
+    if (status > static_cast<std::uint8_t>(PushStatus::quota)) in.fail("a status is unknown");
     item.status = static_cast<PushStatus>(status);
     item.position = in.u64();
   }
@@ -141,7 +141,9 @@ LogPage decode_log_page(ByteView bytes) {
   for (CheckpointHead* head : {&page.checkpoint, &page.proposed}) {
     head->position = in.u64();
     head->hash = in.array<32>();
-    head->counts = in.u8() != 0;
+    std::uint8_t counts = in.u8();
+    if (counts > 1) in.fail("a flag is neither 0 nor 1");
+    head->counts = counts == 1;
   }
   page.control_head = in.array<32>();
   page.batches = read_list(in);

@@ -42,6 +42,7 @@ enum class PushStatus : std::uint8_t {
   epoch_stale = 2,  // sealed under a key that the vault no longer uses
   device_fork = 3,  // does not follow this device's last batch: the store is a copy
   refused = 4,      // not a batch of this device and vault
+  quota = 5,        // the vault has as much on this relay as it may
 };
 struct PushAnswer {
   struct Item {

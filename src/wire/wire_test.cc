@@ -98,6 +98,12 @@ TEST(Messages, DecodersTakeHostileInput) {
   LogPage page;
   page.batches = {Bytes(20, 1), Bytes(30, 2)};
   survives_anything(encode(page), decode_log_page);
+  // One form alone: a flag is 0 or 1.
+  Bytes odd = encode(page);
+  std::size_t flag = 16 + 8 + 32 + 32 + 8 + 8 + 32;
+  EXPECT_LE(odd.at(flag), 1);
+  odd.at(flag) = 2;
+  EXPECT_THROW(decode_log_page(odd), Error);
   survives_anything(encode(ControlPost{{}, Bytes(40, 1)}), decode_control_post);
   ControlRecord genesis;
   genesis.epoch.boxes.push_back({{}, Bytes(80, 1)});

@@ -25,7 +25,11 @@ hf_code hf_vault_exists(hf_store* store, bool* exists);
 hf_code hf_vault_id(hf_store* store, char** id);
 hf_code hf_vault_create(hf_store* store, const char* name, const char* kind, hf_keep_code keep,
                         void* user);
-hf_code hf_vault_use_relay(hf_store* store, const char* url);
+/* `invitation`: a code, where the relay asks for one; else NULL. */
+hf_code hf_vault_use_relay(hf_store* store, const char* url, const char* invitation);
+/* Has the relay forget the vault, for all of its devices and for good. Stores keep what they have.
+ */
+hf_code hf_vault_erase_from_relay(hf_store* store);
 hf_code hf_vault_relay(hf_store* store, char** url); /* NULL where none was chosen */
 
 /* Lets one other device in while both are there. `show` gets the code, typed (twelve characters) or

@@ -56,9 +56,14 @@ class Vault:
         label = (native.text(name), native.text_or_null(kind))
         self._with_code(lib.hf_vault_create, keep, self._pointer, *label)
 
-    def use_relay(self, url: str) -> None:
-        """HTTPS, or plain HTTP to loopback only."""
-        native.check(lib.hf_vault_use_relay(self._pointer, native.text(url)))
+    def use_relay(self, url: str, invitation: str | None = None) -> None:
+        """HTTPS, or plain HTTP to loopback only. `invitation`: a code, where the relay asks for one."""
+        code = native.text_or_null(invitation)
+        native.check(lib.hf_vault_use_relay(self._pointer, native.text(url), code))
+
+    def erase_from_relay(self) -> None:
+        """Has the relay forget the vault, for all devices and for good. Stores keep what they have."""
+        native.check(lib.hf_vault_erase_from_relay(self._pointer))
 
     @property
     def relay(self) -> str | None:

@@ -1,0 +1,292 @@
+#include "relay/operator.h"
+
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "holdfast/error.h"
+#include "relay/service.h"
+#include "relay/sqlite/sqlite_storage.h"
+#include "src/wire/admission.h"
+
+namespace holdfast::relay {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kAtOnce = 1000;
+constexpr std::int64_t kDayMs = 24 * 3'600'000LL;
+
+struct Arguments {
+  std::string vault;
+  std::uint64_t megabytes = 0;
+  std::int64_t days = 14;
+  std::int64_t retention_days = 90;
+  std::size_t count = 1;
+  std::string out;
+  bool json = false;
+  bool totals = false;
+  bool sure = false;
+};
+
+Hash32 parse_vault(const std::string& text) {
+  std::optional<Bytes> bytes = base::from_hex(text);
+  if (!bytes || bytes->size() != 32) {
+    throw Error(ErrorCode::invalid_argument, "a vault's id has 64 hexadecimal digits");
+  }
+  return base::Reader(*bytes, "an id").array<32>();
+}
+
+// Each in a transaction of its own, so that the relay goes on beside this.
+void for_each_vault(Opened& opened, const std::function<void(Storage&, const Hash32&)>& visit) {
+  for (auto& storage : opened.storages) {
+    Hash32 last{};
+    for (;;) {
+      std::vector<Hash32> ids;
+      storage->group(Storage::Access::read, [&] { ids = storage->vaults(last, kAtOnce); });
+      if (ids.empty()) break;
+      for (const Hash32& id : ids) visit(*storage, id);
+      last = ids.back();
+    }
+  }
+}
+
+Storage& storage_of(Opened& opened, const Hash32& id) {
+  return *opened.storages[shard_of(id, opened.storages.size())];
+}
+
+wire::ControlState control_of(Storage& storage, const Hash32& id, std::uint64_t count) {
+  wire::ControlState state;
+  while (state.count() < count) {
+    std::vector<Bytes> records = storage.control(id, state.count());
+    if (records.empty()) throw Error(ErrorCode::corrupt, "the device list ends too early");
+    for (const Bytes& record : records) state.append(record);
+  }
+  return state;
+}
+
+int list(Opened& opened, const Arguments& args) {
+  std::uint64_t vaults = 0, bytes = 0, batches = 0;
+  for_each_vault(opened, [&](Storage& storage, const Hash32& id) {
+    std::optional<Vault> vault;
+    storage.group(Storage::Access::read, [&] { vault = storage.vault(id); });
+    if (!vault) return;
+    ++vaults;
+    bytes += vault->bytes;
+    batches += vault->head;
+    if (args.totals) return;
+    if (args.json) {
+      json line = {{"vault", base::to_hex(id)},     {"batches", vault->head},
+                   {"kept_from", vault->floor + 1}, {"bytes", vault->bytes},
+                   {"quota", vault->quota},         {"records", vault->control_count}};
+      std::printf("%s\n", line.dump().c_str());
+    } else {
+      std::printf("%s  %lu batches  %lu bytes%s\n", base::to_hex(id).c_str(), vault->head,
+                  vault->bytes,
+                  vault->quota == 0 ? "" : ("  quota " + std::to_string(vault->quota)).c_str());
+    }
+  });
+  if (args.json && args.totals) {
+    json line = {{"vaults", vaults}, {"batches", batches}, {"bytes", bytes}};
+    std::printf("%s\n", line.dump().c_str());
+  } else if (!args.json) {
+    std::printf("%lu vaults, %lu batches, %lu bytes\n", vaults, batches, bytes);
+  }
+  return 0;
+}
+
+int set_quota(Opened& opened, const Arguments& args) {
+  Hash32 id = parse_vault(args.vault);
+  Storage& storage = storage_of(opened, id);
+  storage.transaction([&] {
+    std::optional<Vault> vault = storage.vault(id);
+    if (!vault) throw Error(ErrorCode::not_found, "this relay does not hold the vault");
+    vault->quota = args.megabytes << 20;
+    storage.put_vault(id, *vault);
+  });
+  std::printf(args.megabytes == 0 ? "the relay's quota again\n" : "set\n");
+  return 0;
+}
+
+int expire(Opened& opened, const Arguments& args) {
+  base::Environment environment = base::system_environment();
+  ServiceOptions options;
+  options.retention_ms = args.retention_days * kDayMs;
+  std::uint64_t freed = 0;
+  for (auto& storage : opened.storages) {
+    storage->transaction([&] { storage->expire(environment.clock->now_ms()); });
+  }
+  for_each_vault(opened, [&](Storage& storage, const Hash32& id) {
+    Service service(storage, *environment.clock, *environment.random, options,
+                    Bytes(Service::kSecret));
+    freed += service.expire(id);
+  });
+  std::printf("%lu bytes of batches let go\n", freed);
+  return 0;
+}
+
+int verify(Opened& opened, const Arguments& args) {
+  std::uint64_t vaults = 0, batches = 0, faults = 0;
+  auto one = [&](Storage& storage, const Hash32& id) {
+    VerifyReport report = verify_vault(storage, id);
+    ++vaults;
+    batches += report.batches;
+    faults += report.faults.size();
+    for (const std::string& fault : report.faults) {
+      std::printf("%s: %s\n", base::to_hex(id).c_str(), fault.c_str());
+    }
+  };
+  if (args.vault.empty()) {
+    for_each_vault(opened, one);
+  } else {
+    Hash32 id = parse_vault(args.vault);
+    one(storage_of(opened, id), id);
+  }
+  std::printf("%lu vaults, %lu batches, %lu faults\n", vaults, batches, faults);
+  return faults == 0 ? 0 : 1;
+}
+
+int erase(Opened& opened, const Arguments& args) {
+  if (!args.sure) throw Error(ErrorCode::invalid_argument, "this is for good: say --yes");
+  Hash32 id = parse_vault(args.vault);
+  Storage& storage = storage_of(opened, id);
+  bool was_there = false;
+  storage.transaction([&] {
+    was_there = storage.vault(id).has_value();
+    if (was_there) storage.erase(id, {}, base::system_environment().clock->now_ms());
+  });
+  if (!was_there) throw Error(ErrorCode::not_found, "this relay does not hold the vault");
+  std::printf("erased; backups that were made before still have it\n");
+  return 0;
+}
+
+int invite(Opened& opened, const Arguments& args) {
+  base::Environment environment = base::system_environment();
+  std::int64_t expires = environment.clock->now_ms() + args.days * kDayMs;
+  for (std::size_t i = 0; i < args.count; ++i) {
+    std::string code = base::to_base64url(base::to_bytes(environment.random->array<15>()));
+    Hash32 hash = wire::invite_hash(code);
+    Storage& storage = storage_of(opened, hash);
+    storage.transaction([&] { storage.add_invite(hash, expires); });
+    std::printf("%s\n", code.c_str());
+  }
+  return 0;
+}
+
+int back_up(Opened& opened, const Place& place, const Arguments& args) {
+  if (place.is_postgres()) {
+    throw Error(ErrorCode::invalid_argument,
+                "PostgreSQL has its own means: pg_basebackup with an archive, or pg_dump");
+  }
+  std::error_code error;
+  std::filesystem::create_directories(args.out, error);
+  if (!std::filesystem::is_empty(args.out, error) || error) {
+    throw Error(ErrorCode::exists, args.out + " is no empty folder: give another");
+  }
+  for (std::size_t i = 0; i < opened.storages.size(); ++i) {
+    auto& storage = static_cast<SqliteStorage&>(*opened.storages[i]);
+    storage.back_up(args.out + "/relay-" + std::to_string(i) + ".db");
+  }
+  note_shards(args.out, opened.storages.size());
+  std::printf("%zu files in %s: to put them back, start a relay on a copy with --restored\n",
+              opened.storages.size(), args.out.c_str());
+  return 0;
+}
+
+}  // namespace
+
+VerifyReport verify_vault(Storage& storage, const Hash32& id) {
+  VerifyReport out;
+  auto fault = [&](const std::string& what) { out.faults.push_back(what); };
+  storage.group(Storage::Access::read, [&] {
+    std::optional<Vault> vault = storage.vault(id);
+    if (!vault) return fault("it is not here");
+    wire::ControlState state;
+    try {
+      state = control_of(storage, id, vault->control_count);
+    } catch (const Error& error) {
+      return fault(std::string("its device list: ") + error.what());
+    }
+    out.records = state.count();
+    if (state.vault() != id) fault("its device list is another vault's");
+    if (state.head() != vault->control_head) fault("its device list ends elsewhere");
+    Hash32 chain = wire::chain_start(vault->log_id);
+    std::map<Id16, Hash32> last;  // leaf of each device
+    std::uint64_t position = 0;
+    while (position < vault->head) {
+      std::vector<wire::Stub> stubs = storage.stubs(id, position);
+      if (stubs.empty()) return fault("batches are missing behind " + std::to_string(position));
+      std::vector<Bytes> bodies;
+      std::size_t next = 0;
+      for (const wire::Stub& stub : stubs) {
+        ++position;
+        ++out.batches;
+        std::string name = "batch " + std::to_string(position);
+        chain = wire::chain_next(chain, position, stub.leaf);
+        if (storage.chain_at(id, position) != chain) fault(name + " has another chain");
+        if (next == bodies.size() && position > vault->floor) {
+          bodies = storage.batches(id, position - 1, 8U << 20);
+          next = 0;
+        }
+        if (next < bodies.size()) {
+          const Bytes& body = bodies[next++];
+          const wire::EnrolledDevice* author = state.device(stub.device);
+          auto before = last.find(stub.device);
+          if (wire::leaf_of(body) != stub.leaf) {
+            fault(name + " is not what was stored");
+          } else if (!author || !wire::is_signed(body, id, author->sign)) {
+            fault(name + " is not signed");
+          } else if (wire::decode_batch_header(body).previous !=
+                     (before == last.end() ? Hash32{} : before->second)) {
+            fault(name + " does not follow its device's last");
+          }
+        } else if (position > vault->floor) {
+          fault(name + " has lost its bytes");
+        }
+        last[stub.device] = stub.leaf;
+      }
+    }
+    if (chain != vault->chain) fault("its chain ends elsewhere");
+    for (const auto& [device, leaf] : last) {
+      if (storage.device_leaf(id, device) != leaf) fault("a device's last batch is another");
+    }
+  });
+  return out;
+}
+
+void add_operator_commands(CLI::App& app, const Place& place, std::function<int()>& run) {
+  auto args = std::make_shared<Arguments>();
+  auto add = [&](const char* name, const char* help, auto work) {
+    CLI::App* command = app.add_subcommand(name, help);
+    command->callback([&run, &place, args, work] {
+      run = [&place, args, work] {
+        Opened opened = open_storages(place, 0, 1, false);
+        return work(opened, *args);
+      };
+    });
+    return command;
+  };
+  CLI::App* command = add("vaults", "lists them, with what they take", list);
+  command->add_flag("--json", args->json, "a line of JSON each");
+  command->add_flag("--totals", args->totals, "the sums only");
+  command = add("quota", "gives a vault a quota of its own", set_quota);
+  command->add_option("VAULT", args->vault, "its id")->required();
+  command->add_option("MEGABYTES", args->megabytes, "0: the relay's again")->required();
+  command = add("expire", "lets go now of what the relay lets go of by and by", expire);
+  command->add_option("--retention-days", args->retention_days, "as the relay's")
+      ->capture_default_str();
+  command = add("verify", "computes lists, leaves, signatures and chains again", verify);
+  command->add_option("VAULT", args->vault, "one; else all");
+  command = add("erase", "deletes a vault, for good", erase);
+  command->add_option("VAULT", args->vault, "its id")->required();
+  command->add_flag("--yes", args->sure, "sure");
+  command = add("invite", "makes codes by which a vault may be created", invite);
+  command->add_option("--days", args->days, "how long they are good")->capture_default_str();
+  command->add_option("--count", args->count, "how many")->capture_default_str();
+  command = add(
+      "backup", "copies the files while the relay runs",
+      [&place](Opened& opened, const Arguments& given) { return back_up(opened, place, given); });
+  command->add_option("FOLDER", args->out, "a new one")->required();
+}
+
+}  // namespace holdfast::relay

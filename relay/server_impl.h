@@ -1,0 +1,136 @@
+#pragma once
+
+// What the files of the server share. Include it first: see below.
+
+// Boost 1.74's headers use <utility> and <coroutine> without including them: these two stay first.
+// clang-format off
+#include <utility>
+#include <coroutine>
+// clang-format on
+
+#include <boost/asio.hpp>
+#include <boost/asio/ssl.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/ssl.hpp>
+#include <chrono>
+
+#include "relay/server.h"
+
+namespace holdfast::relay {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+using asio::ip::tcp;
+
+// IPv6 hands each customer a network of 64 bits.
+std::string address_of(const asio::ip::address& address);
+
+struct Server::Impl {
+  // Waits for a vault to change.
+  struct Watch {
+    explicit Watch(asio::io_context& context) : timer(context) {}
+    asio::steady_timer timer;
+    std::uint64_t changes = 0;
+    bool is_waiting = false;
+    bool is_woken = false;
+  };
+  // A connection: closed when the server stops and nothing is being asked on it.
+  struct Link {
+    Link(std::set<Link*>& all, std::function<void()> how) : links(all), close(std::move(how)) {
+      links.insert(this);
+    }
+    ~Link() { links.erase(this); }
+    Link(const Link&) = delete;
+    Link& operator=(const Link&) = delete;
+    std::set<Link*>& links;
+    std::function<void()> close;
+    bool is_idle = true;
+  };
+
+  explicit Impl(const ServerOptions& chosen);
+
+  void load_certificate();
+  asio::awaitable<void> accept(Handler& handler);
+  void drain();
+  asio::awaitable<void> poll(Handler& handler);
+
+  // connection.cc
+  asio::awaitable<void> plain(beast::tcp_stream stream, std::string peer, Handler& handler);
+  // Holds the context that it was accepted with: another may have been loaded since.
+  asio::awaitable<void> secure(beast::ssl_stream<beast::tcp_stream> stream,
+                               std::shared_ptr<asio::ssl::context> context, std::string peer,
+                               Handler& handler);
+  template <typename Stream>
+  asio::awaitable<void> serve(Stream& stream, beast::tcp_stream& tcp, std::string peer,
+                              Handler& handler);
+  struct Asking;
+  std::optional<Response> look_at(Asking& asking, bool chunked);
+  asio::awaitable<Response> answer_to(Asking& asking, Handler& handler);
+  asio::awaitable<Response> ask_with_room(Asking& asking, Handler& handler, Request request);
+  template <typename Stream>
+  asio::awaitable<bool> write(Stream& stream, beast::tcp_stream& tcp, Asking& asking,
+                              Response response, bool goes_on);
+
+  // The handler answers on a thread of its own.
+  asio::awaitable<Response> ask(Handler& handler, Request request) {
+    return asio::async_initiate<const asio::use_awaitable_t<>&, void(Response)>(
+        [this, &handler](auto completion, Request asked) {
+          auto kept = std::make_shared<decltype(completion)>(std::move(completion));
+          handler.handle(std::move(asked), [this, kept](Response response) {
+            asio::post(context, [kept, response = std::move(response)]() mutable {
+              (*kept)(std::move(response));
+            });
+          });
+        },
+        asio::use_awaitable, std::move(request));
+  }
+
+  asio::awaitable<bool> ready(Handler& handler) {
+    return asio::async_initiate<const asio::use_awaitable_t<>&, void(bool)>(
+        [this, &handler](auto completion) {
+          auto kept = std::make_shared<decltype(completion)>(std::move(completion));
+          handler.ready([this, kept](bool is_ready) {
+            asio::post(context, [kept, is_ready]() mutable { (*kept)(is_ready); });
+          });
+        },
+        asio::use_awaitable);
+  }
+
+  using Changes = Handler::Changes;
+  asio::awaitable<std::optional<Changes>> changes(Handler& handler, std::vector<Hash32> vaults) {
+    return asio::async_initiate<const asio::use_awaitable_t<>&, void(std::optional<Changes>)>(
+        [this, &handler](auto completion, std::vector<Hash32> asked) {
+          auto kept = std::make_shared<decltype(completion)>(std::move(completion));
+          handler.changes(std::move(asked), [this, kept](std::optional<Changes> now) {
+            asio::post(context,
+                       [kept, now = std::move(now)]() mutable { (*kept)(std::move(now)); });
+          });
+        },
+        asio::use_awaitable, std::move(vaults));
+  }
+
+  bool is_proxy(const std::string& peer) const { return options.proxies.count(peer) != 0; }
+
+  void wake(const Hash32& vault) {
+    auto [first, last] = watches.equal_range(vault);
+    for (auto it = first; it != last; ++it) wake(*it->second);
+  }
+  void wake(Watch& watch) {
+    watch.is_woken = true;
+    watch.timer.cancel();
+  }
+
+  const ServerOptions options;
+  Stats stats;
+  std::function<void(const Served&)> on_served;
+  std::shared_ptr<asio::ssl::context> tls;
+  Limits limits;
+  std::set<Link*> links;  // connections end with the context
+  asio::io_context context{1};
+  std::multimap<Hash32, Watch*> watches;
+  tcp::acceptor acceptor;
+  std::optional<asio::steady_timer> end;
+  bool drains = false;
+};
+
+}  // namespace holdfast::relay
