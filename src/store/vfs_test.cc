@@ -5,7 +5,10 @@
 
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "src/store/page_file.h"
+#include "src/store/store_files.h"
 #include "src/store/test_store.h"
 #include "src/store/wal_file.h"
 
@@ -310,6 +313,29 @@ TEST(Vfs, Rule10OneConnectionWritesAndReadersNeverDo) {
   EXPECT_THROW(other->connection->execute("BEGIN IMMEDIATE"), Error);
   opened.store.store("b", {{"n", 2}});
   EXPECT_EQ(opened.store.list().size(), 2u);
+}
+
+// The writer changes the index of the log in steps. How long it takes over them is not for the
+// store's clock to say.
+TEST(Vfs, Rule10AReaderThatMeetsTheIndexHalfWrittenWaitsForTheWriter) {
+  Opened opened;
+  opened.store.store("a", {{"n", 1}});
+  Readers::Lease reader = opened.store.engine().database().readers().lease(Readers::Use::own);
+  sqlite3_file* file = nullptr;
+  sqlite3_file_control(reader->connection->handle(), "main", SQLITE_FCNTL_FILE_POINTER, &file);
+  StoreFiles& files = *open_file(file).files;
+  auto flip = [&] {
+    std::lock_guard lock(files.lock_mutex_);
+    static_cast<std::uint8_t*>(files.shm_.map(0, 32768, false))[8] ^= 1;
+  };
+  flip();
+  std::thread writer([&] {
+    for (int i = 0; i < 2000; ++i) std::this_thread::yield();
+    flip();
+  });
+  Statement count(reader->connection->prepare("SELECT count(*) FROM record"));
+  EXPECT_NO_THROW(EXPECT_TRUE(count.step()));
+  writer.join();
 }
 
 TEST(Vfs, Rule11OtherDatabasesAreNotOpened) {
