@@ -34,10 +34,13 @@ Response Service::restore_stubs(const Session& session, ByteView body) {
                 wire::counts(checkpoint, state);
   if (!may_be) return say(409, "the checkpoint is of another log");
   Hash32 history = wire::history_start();
-  std::map<Hash32, std::uint64_t> here;  // batches are the same where their leaves are
+  // Where those asked for are, or 0: batches are the same where their leaves are.
+  std::map<Hash32, std::uint64_t> here;
+  for (const wire::Stub& stub : page.stubs) here[stub.leaf] = 0;
   for (std::uint64_t at = 0; at < vault.head;) {
     for (const wire::Stub& stub : storage_.stubs(session.vault, at)) {
-      here[stub.leaf] = ++at;
+      ++at;
+      if (auto asked = here.find(stub.leaf); asked != here.end()) asked->second = at;
       if (at <= page.after) history = wire::history_next(history, at, stub.leaf);
     }
   }
@@ -45,7 +48,7 @@ Response Service::restore_stubs(const Session& session, ByteView body) {
   for (const wire::Stub& stub : page.stubs) {
     history = wire::history_next(history, ++position, stub.leaf);
     if (!state.device(stub.device)) return say(400, "a batch is of no device of the vault");
-    bool is_another = here.count(stub.leaf) == 0 && storage_.batch_place(session.vault, stub.batch);
+    bool is_another = here.at(stub.leaf) == 0 && storage_.batch_place(session.vault, stub.batch);
     if (is_another) return say(409, "another batch is here under its name");
   }
   if (history != checkpoint.history) return say(409, "the checkpoint is of another log");
@@ -57,17 +60,17 @@ Response Service::restore_stubs(const Session& session, ByteView body) {
   wire::PushAnswer out;
   storage_.transaction([&] {
     for (const wire::Stub& stub : page.stubs) {
-      auto place = here.find(stub.leaf);
-      std::uint64_t goes_to = place == here.end() ? vault.head + 1 : place->second;
+      std::uint64_t& place = here.at(stub.leaf);
+      std::uint64_t goes_to = place == 0 ? vault.head + 1 : place;
       is_of_log = is_of_log && goes_to == ++position;
-      if (place != here.end()) {
-        out.items.push_back({PushStatus::duplicate, place->second});
+      if (place != 0) {
+        out.items.push_back({PushStatus::duplicate, place});
         continue;
       }
       vault.floor = ++vault.head;
       vault.chain = wire::chain_next(vault.chain, vault.head, stub.leaf);
       storage_.add_batch(session.vault, {vault.head, vault.chain, clock_.now_ms()}, stub, {});
-      here[stub.leaf] = vault.head;
+      place = vault.head;
       out.items.push_back({PushStatus::ok, vault.head});
       // Whose they are only the checkpoint says.
       for (const auto& [device, leaf] : checkpoint.leaves) {
