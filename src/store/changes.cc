@@ -130,7 +130,7 @@ ReceivedCounts Engine::receive(const std::vector<model::ChangeSet>& changes) {
     if (known && !base::planted(base::Plant::engine_applies_twice)) continue;
     auto closed = closed_.find(change.device);
     if (closed != closed_.end() && change.sequence > closed->second) continue;
-    if ((known || change.sequence == seen_.at(change.device) + 1) && has_all_before(change)) {
+    if ((known || change.sequence == seen_.at(change.device) + 1) && !lacks(change)) {
       apply(change);
       if (!waiting_.empty()) apply_waiting();
       ++counts.applied;
@@ -143,7 +143,7 @@ ReceivedCounts Engine::receive(const std::vector<model::ChangeSet>& changes) {
         .bind(change.sequence)
         .bind(body)
         .run();
-    waiting_.insert(change.device);
+    note_waiting(change.device, change.sequence);
     ++counts.waiting;
   }
   records_.end_batch();
@@ -164,20 +164,30 @@ void Engine::skip(const model::DeviceId& device, std::uint64_t first, std::uint6
         .bind(first)
         .bind(span.bytes())
         .run();
-    waiting_.insert(device);
+    note_waiting(device, first);
   }
   apply_waiting();
   transaction.commit();
 }
 
-bool Engine::has_all_before(const model::ChangeSet& change) const {
-  if (base::planted(base::Plant::engine_waits_for_nothing)) return true;
+bool Engine::waits_for(const Dot& place) const {
+  auto closed = closed_.find(place.device);
+  bool counts = closed == closed_.end() || seen_.at(place.device) < closed->second;
+  return seen_.at(place.device) < place.sequence && counts;
+}
+
+std::optional<Dot> Engine::lacks(const model::ChangeSet& change) const {
+  if (base::planted(base::Plant::engine_waits_for_nothing)) return std::nullopt;
   for (const auto& [device, sequence] : change.context.entries()) {
-    auto closed = closed_.find(device);
-    bool counts = closed == closed_.end() || seen_.at(device) < closed->second;
-    if (seen_.at(device) < sequence && counts) return false;
+    if (waits_for({device, sequence})) return Dot{device, sequence};
   }
-  return true;
+  return std::nullopt;
+}
+
+// What it comes before may have been known to wait for it.
+void Engine::note_waiting(const model::DeviceId& device, std::uint64_t sequence) {
+  std::optional<Dot>& lacked = waiting_[device];
+  if (lacked && lacked->device == device && sequence <= lacked->sequence) lacked.reset();
 }
 
 void Engine::close_device(const model::DeviceId& device, std::uint64_t last) {
@@ -195,65 +205,75 @@ void Engine::close_device(const model::DeviceId& device, std::uint64_t last) {
   apply_waiting();
 }
 
+// The first of a device's waiting ones, where its turn has come.
+struct Engine::Next {
+  std::optional<model::ChangeSet> change;
+  std::uint64_t void_until = 0;
+};
+
+Engine::Next Engine::next_waiting(const model::DeviceId& device) {
+  Next next;
+  Statement query(
+      database_.connection().prepare("SELECT body FROM waiting WHERE device = ? AND sequence = ?"));
+  query.bind(ByteView(device)).bind(seen_.at(device) + 1);
+  if (!query.step()) return next;
+  base::Reader row(query.blob(0), "a waiting change set");
+  if (query.blob(0)[0] == kVoidSpan) {
+    row.u8();
+    next.void_until = row.u64();
+  } else {
+    next.change = model::decode_changes(query.blob(0), device).front();
+  }
+  return next;
+}
+
+// Looks at a device's only where what they wait for has come: that may be never, and they long.
 void Engine::apply_waiting() {
   Connection& db = database_.connection();
   for (bool progress = true; progress;) {
     progress = false;
-    for (auto device = waiting_.begin(); device != waiting_.end();) {
-      std::optional<model::ChangeSet> next;
-      std::uint64_t void_until = 0;
-      {
-        Statement query(db.prepare("SELECT body FROM waiting WHERE device = ? AND sequence = ?"));
-        query.bind(ByteView(*device)).bind(seen_.at(*device) + 1);
-        if (query.step()) {
-          base::Reader row(query.blob(0), "a waiting change set");
-          if (query.blob(0)[0] == kVoidSpan) {
-            row.u8();
-            void_until = row.u64();
-          } else {
-            next = model::decode_changes(query.blob(0), *device).front();
-          }
-        }
-      }
-      if (void_until > 0) {
-        set_seen(*device, void_until);
-        progress = true;
+    for (auto entry = waiting_.begin(); entry != waiting_.end();) {
+      const model::DeviceId& device = entry->first;
+      std::optional<Dot>& lacked = entry->second;
+      if (lacked && waits_for(*lacked)) {
+        ++entry;
         continue;
       }
-      if (next && has_all_before(*next)) {
-        apply(*next);
+      Next next = next_waiting(device);
+      lacked = next.change ? lacks(*next.change) : std::nullopt;
+      if (lacked) {
+        ++entry;
+        continue;
+      }
+      if (next.change || next.void_until > 0) {
+        next.change ? apply(*next.change) : set_seen(device, next.void_until);
         progress = true;
         continue;  // its next one, at once
       }
       Statement(db.prepare("DELETE FROM waiting WHERE device = ? AND sequence <= ?"))
-          .bind(ByteView(*device))
-          .bind(seen_.at(*device))
+          .bind(ByteView(device))
+          .bind(seen_.at(device))
           .run();
-      Statement rest(db.prepare("SELECT 1 FROM waiting WHERE device = ? LIMIT 1"));
-      rest.bind(ByteView(*device));
-      device = rest.step() ? std::next(device) : waiting_.erase(device);
+      Statement rest(db.prepare("SELECT sequence FROM waiting WHERE device = ? ORDER BY sequence"));
+      rest.bind(ByteView(device));
+      if (rest.step()) {
+        lacked = Dot{device, static_cast<std::uint64_t>(rest.integer(0)) - 1};
+        ++entry;
+      } else {
+        entry = waiting_.erase(entry);
+      }
     }
   }
 }
 
-std::vector<Engine::Waiting> Engine::list_waiting() {
+void Engine::visit_waiting(const std::function<void(const Waiting&)>& visit) {
   std::lock_guard lock(mutex_);
-  std::vector<Waiting> out;
   Statement query(database_.connection().prepare(
       "SELECT device, sequence, body FROM waiting ORDER BY device, sequence"));
   while (query.step()) {
-    out.push_back({base::Reader(query.blob(0), "a device id").array<16>(),
-                   static_cast<std::uint64_t>(query.integer(1)), base::to_bytes(query.blob(2))});
+    visit({base::Reader(query.blob(0), "a device id").array<16>(),
+           static_cast<std::uint64_t>(query.integer(1)), base::to_bytes(query.blob(2))});
   }
-  return out;
-}
-
-std::uint64_t Engine::waiting_bytes() {
-  std::lock_guard lock(mutex_);
-  Statement query(
-      database_.connection().prepare("SELECT coalesce(sum(length(body)), 0) FROM waiting"));
-  query.step();
-  return static_cast<std::uint64_t>(query.integer(0));
 }
 
 void Engine::add_waiting(const Waiting& waiting) {
@@ -275,7 +295,7 @@ void Engine::add_waiting(const Waiting& waiting) {
       .bind(waiting.sequence)
       .bind(waiting.body)
       .run();
-  waiting_.insert(waiting.device);
+  note_waiting(waiting.device, waiting.sequence);
 }
 
 std::uint64_t Engine::count_waiting() {

@@ -87,7 +87,7 @@ void Engine::load() {
   waiting_.clear();
   Statement waiting(database_.connection().prepare("SELECT DISTINCT device FROM waiting"));
   while (waiting.step()) {
-    waiting_.insert(base::Reader(waiting.blob(0), "a device id").array<16>());
+    waiting_[base::Reader(waiting.blob(0), "a device id").array<16>()] = std::nullopt;
   }
   stale_ = false;
 }

@@ -167,16 +167,15 @@ class Engine {
   void close_device(const model::DeviceId& device, std::uint64_t last);
   bool is_closed(const model::DeviceId& device) const { return closed_.count(device) != 0; }
   std::uint64_t count_waiting();  // change sets that wait for what they build on
-  // All of them, in the order of devices and numbers, and their size. What one store gives another
-  // takes, in the caller's transaction: so that it need not see what they came in. add_waiting
-  // throws Error(malformed).
+  // All of them, in the order of devices and numbers. What one store gives another takes, in the
+  // caller's transaction: so that it need not see what they came in. add_waiting throws
+  // Error(malformed).
   struct Waiting {
     model::DeviceId device{};
     std::uint64_t sequence = 0;
     Bytes body;  // as stored
   };
-  std::vector<Waiting> list_waiting();
-  std::uint64_t waiting_bytes();
+  void visit_waiting(const std::function<void(const Waiting&)>& visit);
   void add_waiting(const Waiting& waiting);
 
   // Throws Error(invalid_argument) inside a transaction of this thread.
@@ -235,7 +234,12 @@ class Engine {
   bool settle(const Conflict& conflict, const model::FieldRule& rule, std::int64_t now_ms);
   void remember_choice(const Conflict& conflict, std::size_t candidate);
   void suggest(Conflict& conflict);
-  bool has_all_before(const model::ChangeSet& change) const;
+  struct Next;
+  bool waits_for(const Dot& place) const;
+  // One that `change` builds on and that is not here.
+  std::optional<Dot> lacks(const model::ChangeSet& change) const;
+  void note_waiting(const model::DeviceId& device, std::uint64_t sequence);
+  Next next_waiting(const model::DeviceId& device);
   void apply_waiting();
   void write_new(const Key& key, model::Json document, std::int64_t priority);
   void write_diff(const Key& key, const Records::Row& row, const model::Json* before,
@@ -266,7 +270,9 @@ class Engine {
   std::mutex sync_mutex_;
   EgressTurn egress_turn_;
   std::map<model::DeviceId, std::uint64_t> closed_;  // and the last of its change sets that counts
-  std::set<model::DeviceId> waiting_;  // devices with change sets in the table of that name
+  // Devices with change sets in the table of that name, and what the first of them was found to
+  // wait for.
+  std::map<model::DeviceId, std::optional<Dot>> waiting_;
   bool partly_received_ = false;
   std::optional<model::Hlc> as_of_;  // the time of what is written now, where it is not now
   bool failed_ = false;              // an inner transaction rolled back: so must the outermost

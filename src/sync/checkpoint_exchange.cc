@@ -301,7 +301,12 @@ void CheckpointExchange::on_proposed(ByteView body, InboxCounts& counts) {
   if (!is_here) return;
   judge(Verdict::refused);
   const wire::EnrolledDevice* proposer = membership_.control().device(by.device);
-  if (!proposer || proposer->revoked) return;  // it did not know, and its last edits do not count
+  // Who did not know that a device was taken out counted edits that do not count, if only its own.
+  bool did_not_know = !proposer || proposer->revoked;
+  for (const auto& [id, device] : membership_.control().devices()) {
+    did_not_know |= device.revoked && device.revoked->position >= at_hand_.records;
+  }
+  if (did_not_know) return;
   counts.notices.push_back("'" + membership_.device_name(by.device).name +
                            "' proposes a checkpoint of the vault that is not what this device "
                            "holds: it does not count, and nothing is lost");

@@ -12,7 +12,7 @@ constexpr std::uint8_t kWithWaiting = 2;  // where something waits: else one tha
 
 Bytes CheckpointHeader::encode() const {
   base::Writer out;
-  out.u8(waiting.empty() ? kVersion : kWithWaiting);
+  out.u8(waiting == 0 ? kVersion : kWithWaiting);
   out.varint(devices.size());
   for (const auto& [device, written] : devices) {
     out.raw(device);
@@ -31,13 +31,26 @@ Bytes CheckpointHeader::encode() const {
     out.varint(claim.sequence);
     out.raw(claim.hash);
   }
-  if (!waiting.empty()) out.varint(waiting.size());
-  for (const store::Engine::Waiting& one : waiting) {
-    out.raw(one.device);
-    out.varint(one.sequence);
-    out.sized(one.body);
-  }
+  if (waiting > 0) out.varint(waiting);
   return out.take();
+}
+
+Bytes encode(const store::Engine::Waiting& waiting) {
+  base::Writer out;
+  out.raw(waiting.device);
+  out.varint(waiting.sequence);
+  out.sized(waiting.body);
+  return out.take();
+}
+
+store::Engine::Waiting decode_waiting(ByteView bytes) {
+  base::Reader in(bytes, "a checkpoint");
+  store::Engine::Waiting out;
+  out.device = in.array<16>();
+  out.sequence = in.varint();
+  out.body = base::to_bytes(in.sized());
+  in.expect_end();
+  return out;
 }
 
 CheckpointHeader CheckpointHeader::decode(ByteView bytes) {
@@ -68,12 +81,9 @@ CheckpointHeader CheckpointHeader::decode(ByteView bytes) {
     claim.sequence = in.varint();
     claim.hash = in.array<16>();
   }
-  for (std::size_t n = version == kWithWaiting ? in.count(18) : 0; n > 0; --n) {
-    store::Engine::Waiting one;
-    one.device = in.array<16>();
-    one.sequence = in.varint();
-    one.body = base::to_bytes(in.sized());
-    out.waiting.push_back(std::move(one));
+  if (version == kWithWaiting) {
+    out.waiting = in.varint();
+    if (out.waiting == 0) in.fail("a number is out of range");
   }
   in.expect_end();
   return out;

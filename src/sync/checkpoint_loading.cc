@@ -37,6 +37,10 @@ base::Hash32 state_start(ByteView header) {
   return base::sha256({base::view("holdfast state v1"), header});
 }
 
+base::Hash32 state_next(const base::Hash32& state, ByteView waiting) {
+  return base::sha256({state, waiting});
+}
+
 void Checkpoints::load_header(const CheckpointHeader& header, const wire::Checkpoint& checkpoint) {
   store::Connection& db = engine_.database().connection();
   Acknowledgements acknowledgements(engine_, membership_);
@@ -104,7 +108,7 @@ ChangeHashes Checkpoints::changes_of(store::Engine& engine, const Membership& me
 
 void Checkpoints::load(const wire::Checkpoint& checkpoint, const WorkStep& step) {
   std::optional<base::Hash32> state;
-  std::vector<store::Engine::Waiting> waiting;  // for what comes behind the records
+  std::uint64_t waiting = 0;  // change sets that come before the records
   Bytes stream;
   const std::size_t all = checkpoint.chunks.size();
   for (std::size_t number = 0; number < all; ++number) {
@@ -118,24 +122,27 @@ void Checkpoints::load(const wire::Checkpoint& checkpoint, const WorkStep& step)
       if (size > kMaxPart) throw Error(ErrorCode::protocol, "the vault's checkpoint is malformed");
       if (rest.size() - 4 < size) break;
       ByteView part = rest.subspan(4, size);
-      if (state) {
+      if (waiting > 0) {
+        engine_.add_waiting(decode_waiting(part));
+        state = state_next(*state, part);
+        --waiting;
+      } else if (state) {
         state = store::load_state(engine_, *state, part);
       } else {
         CheckpointHeader header = CheckpointHeader::decode(part);
         load_header(header, checkpoint);
-        waiting = std::move(header.waiting);
+        waiting = header.waiting;
         state = state_start(part);
       }
       done += 4 + size;
     }
     stream.erase(stream.begin(), stream.begin() + static_cast<std::ptrdiff_t>(done));
   }
-  if (!stream.empty() || state != checkpoint.state) {
+  if (!stream.empty() || waiting > 0 || state != checkpoint.state) {
     throw Error(ErrorCode::protocol,
                 "the vault's checkpoint is not what the devices signed: nothing was taken. Make "
                 "another one: sync a device that has been in the vault for longer");
   }
-  for (const store::Engine::Waiting& one : waiting) engine_.add_waiting(one);
   engine_.records().set_cached_policies();
   if (step) step(all, all);
 }

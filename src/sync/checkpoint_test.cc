@@ -142,17 +142,16 @@ TEST(Checkpoint, APackageThatComesAfterItsBatchHoldsNothingUp) {
 }
 
 TEST(HostileCheckpoint, OnlyWhatCanWaitIsTaken) {
-  CheckpointHeader header;
-  header.waiting.push_back({{1}, 3, {0, 5, 0, 0, 0, 0, 0, 0, 0}});
-  Bytes bytes = header.encode();
-  EXPECT_EQ(CheckpointHeader::decode(bytes).encode(), bytes);
+  store::Engine::Waiting waiting{{1}, 3, {0, 5, 0, 0, 0, 0, 0, 0, 0}};
+  Bytes bytes = encode(waiting);
+  EXPECT_EQ(encode(decode_waiting(bytes)), bytes);
   for (std::size_t size = 0; size < bytes.size(); ++size) {
-    EXPECT_THROW(CheckpointHeader::decode(ByteView(bytes).first(size)), Error) << size;
+    EXPECT_THROW(decode_waiting(ByteView(bytes).first(size)), Error) << size;
   }
   CheckpointVault vault(1);
   store::Engine& engine = vault[0].store->engine();
   store::Engine::Transaction transaction(engine);
-  engine.add_waiting(header.waiting[0]);
+  engine.add_waiting(waiting);
   EXPECT_EQ(engine.count_waiting(), 1u);
   for (const Bytes& bad : {Bytes{}, Bytes{0}, Bytes{0, 2, 0, 0, 0, 0, 0, 0, 0},
                            Bytes{0, 5, 0, 0, 0, 0, 0, 0, 0, 0}, Bytes{1, 2, 3}}) {

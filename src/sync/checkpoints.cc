@@ -17,8 +17,7 @@ namespace {
 constexpr std::size_t kBlockBytes = 512 * 1024;  // of the stream, in one chunk
 constexpr std::uint64_t kBatchWeight = 4096;
 constexpr const char* kOfLog = "checkpoint_of_log";
-constexpr std::size_t kChangesKept = 4096;      // of each device, by their hashes
-constexpr std::uint64_t kMaxWaiting = 4 << 20;  // bytes of change sets
+constexpr std::size_t kChangesKept = 4096;  // of each device, by their hashes
 
 // The parts of the state, one behind the other, cut into blocks that are sealed.
 class Sealer {
@@ -87,8 +86,7 @@ bool Checkpoints::is_quiet() const {
   return !any(engine_,
               "SELECT EXISTS(SELECT 1 FROM change) OR EXISTS(SELECT 1 FROM outbox) OR "
               "EXISTS(SELECT 1 FROM lost) OR EXISTS(SELECT 1 FROM loose) OR EXISTS(SELECT 1 FROM "
-              "log WHERE held > 0) OR EXISTS(SELECT 1 FROM claim WHERE sent = 0)") &&
-         engine_.waiting_bytes() <= kMaxWaiting;
+              "log WHERE held > 0) OR EXISTS(SELECT 1 FROM claim WHERE sent = 0)");
 }
 
 bool Checkpoints::is_due(std::uint64_t after, std::uint64_t part) const {
@@ -112,11 +110,14 @@ CheckpointHeader Checkpoints::header_here() const {
   std::lock_guard lock(engine_.mutex());
   store::Connection& db = engine_.database().connection();
   CheckpointHeader out;
-  out.waiting = engine_.list_waiting();
+  out.waiting = engine_.count_waiting();
   for (const auto& [device, sequence] : engine_.seen().entries()) {
     if (sequence > 0) out.devices[device].seen = sequence;
   }
-  for (const store::Engine::Waiting& one : out.waiting) out.devices[one.device];
+  Statement waiting(db.prepare("SELECT DISTINCT device FROM waiting"));
+  while (waiting.step()) {
+    out.devices[base::Reader(waiting.blob(0), "a device id").array<16>()];
+  }
   for (auto& [device, written] : out.devices) {
     written.changes = changes_in_log(engine_, membership_, device, 0);
     while (written.changes.size() > kChangesKept) written.changes.erase(written.changes.begin());
@@ -211,7 +212,13 @@ wire::Checkpoint Checkpoints::describe(bool keeps_chunks) {
     sealer->add(head);
     visit = [&](ByteView part) { sealer->add(part); };
   }
-  out.state = store::write_state(engine_, state_start(head), visit);
+  base::Hash32 state = state_start(head);
+  engine_.visit_waiting([&](const store::Engine::Waiting& one) {
+    Bytes part = encode(one);
+    state = state_next(state, part);
+    if (visit) visit(part);
+  });
+  out.state = store::write_state(engine_, state, visit);
   if (sealer) out.chunks = sealer->finish();
   return out;
 }
