@@ -2,7 +2,7 @@
 // log once, at the place that it said, in its device's order.
 //
 //   relay_load push --port 8440 --vaults 64 --clients 32 --seconds 10
-//   relay_load pull | watch | baseline-sqlite FILE | baseline-postgres DATABASE
+//   relay_load pull | watch | isolation | baseline-sqlite FILE | baseline-postgres DATABASE
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -31,12 +31,14 @@ using Clock = std::chrono::steady_clock;
 
 struct Options {
   std::uint16_t port = 8440;
+  std::uint16_t other_port = 0;  // of another relay on the same database; 0: none
   int vaults = 64;
   int clients = 32;
   double seconds = 10;
   double rate = 0;  // requests a second, over all clients; 0: as many as there is room for
   int seed = 1;
   std::size_t size = 512;
+  std::size_t batches = 1;  // in a push
   std::string where;
 };
 
@@ -205,7 +207,7 @@ struct Results {
       return ms.empty() ? 0.0
                         : ms[static_cast<std::size_t>(part * static_cast<double>(ms.size() - 1))];
     };
-    std::printf("%s %.0f/s p50 %.2f ms p99 %.2f ms max %.1f ms n %zu retried %lu duplicates %lu",
+    std::printf("%s %.0f/s p50 %.3f ms p99 %.2f ms max %.1f ms n %zu retried %lu duplicates %lu",
                 what, static_cast<double>(done) / seconds, at(0.5), at(0.99), at(1), ms.size(),
                 retried.load(), duplicates.load());
     for (auto& [status, count] : refused) std::printf(" status%d %d", status, count);
@@ -213,24 +215,34 @@ struct Results {
   }
 };
 
-// Pushes one batch until the relay says that it has it.
+// Pushes some batches until the relay says that it has them.
 bool push_one(Http& http, Account& account, const Options& options, Results& results) {
-  Bytes batch = account.next_batch(options.size);
-  base::Hash32 leaf = wire::leaf_of(batch);
-  Bytes body = wire::encode_list({batch});
+  std::vector<Bytes> batches;
+  std::vector<base::Hash32> leaves;
+  base::Hash32 before = account.leaf;
+  while (batches.size() < options.batches) {
+    batches.push_back(account.next_batch(options.size));
+    leaves.push_back(wire::leaf_of(batches.back()));
+    account.leaf = leaves.back();  // which the next one names
+  }
+  account.leaf = before;
+  Bytes body = wire::encode_list(batches);
   for (;;) {
     auto answer = http.ask("POST", account.path + "batches", account.token, body);
     if (answer && answer->status == 200) {
-      auto said = wire::decode_push_answer(answer->body).items.at(0);
-      bool is_stored =
-          said.status == wire::PushStatus::ok || said.status == wire::PushStatus::duplicate;
-      if (!is_stored) {
-        std::fprintf(stderr, "a push was refused: %d\n", static_cast<int>(said.status));
-        std::exit(1);
+      auto items = wire::decode_push_answer(answer->body).items;
+      for (std::size_t i = 0; i < leaves.size(); ++i) {
+        auto said = items.at(i);
+        bool is_stored =
+            said.status == wire::PushStatus::ok || said.status == wire::PushStatus::duplicate;
+        if (!is_stored) {
+          std::fprintf(stderr, "a push was refused: %d\n", static_cast<int>(said.status));
+          std::exit(1);
+        }
+        results.duplicates += said.status == wire::PushStatus::duplicate;
+        account.acknowledged.emplace_back(said.position, leaves[i]);
       }
-      results.duplicates += said.status == wire::PushStatus::duplicate;
-      account.leaf = leaf;
-      account.acknowledged.emplace_back(said.position, leaf);
+      account.leaf = leaves.back();
       return true;
     }
     if (answer && answer->status == 401) account.sign_in(http, options.port);
@@ -281,8 +293,8 @@ std::uint64_t check(Http& http, Account& account, const Options& options) {
     bool is_in_order = i == 0 || account.acknowledged[i - 1].first < position;
     if (!is_there || !is_in_order) wrong += wrong_for("another batch than acknowledged", position);
   }
-  // Nothing beside what was acknowledged but the one that was on its way when time was up.
-  if (leaves.size() > account.acknowledged.size() + 1) {
+  // Nothing beside what was acknowledged but the push that was on its way when time was up.
+  if (leaves.size() > account.acknowledged.size() + options.batches) {
     wrong += wrong_for("more than was sent", leaves.size());
   }
   return wrong;
@@ -337,6 +349,9 @@ int push(const Options& options) {
     return mine < accounts.size() && push_one(http, accounts[mine], options, results);
   });
   results.print("push", seconds);
+  if (options.batches > 1) {
+    std::printf("batches %.0f/s\n", static_cast<double>(results.done * options.batches) / seconds);
+  }
   std::uint64_t wrong = 0;
   std::uint64_t acknowledged = 0;
   Http http(options.port);
@@ -371,6 +386,32 @@ int pull(const Options& options) {
   return 0;
 }
 
+// How long a vault's token waits for its refusal at another's: one that is there, with a log, and
+// one that nobody has, by turns.
+int isolation(const Options& options) {
+  Account mine(options.seed * 100'000 + 60'000), other(options.seed * 100'000 + 60'001);
+  Http http(options.port);
+  if (!mine.sign_in(http, options.port) || !other.sign_in(http, options.port)) return 1;
+  Results none, there, nobodys;
+  for (int i = 0; i < 200; ++i) push_one(http, other, options, none);
+  std::string missing = relay::path_of(base::Hash32{9}, "");
+  end_after(options.seconds);
+  for (bool turn = false; Clock::now() < end_time(); turn = !turn) {
+    const std::string& path = turn ? other.path : missing;
+    auto asked = Clock::now();
+    auto answer = http.ask("GET", path + "log?after=0&bytes=65536", mine.token);
+    if (answer && answer->status == 401) {
+      (turn ? there : nobodys).ms.push_back(seconds_since(asked) * 1000);
+      (turn ? there : nobodys).done++;
+    } else if (!answer || answer->status != 429) {
+      return 1;
+    }
+  }
+  there.print("another's", options.seconds);
+  nobodys.print("nobody's ", options.seconds);
+  return 0;
+}
+
 // Idle connections that wait for news, for as long as it takes to look at the relay's memory.
 int watch(const Options& options) {
   Account account(options.seed * 100'000 + 99'999);
@@ -388,7 +429,8 @@ int watch(const Options& options) {
   std::this_thread::sleep_for(std::chrono::milliseconds(static_cast<int>(options.seconds * 1000)));
   Results results;
   auto start = Clock::now();
-  push_one(first, account, options, results);
+  Http other(options.other_port == 0 ? options.port : options.other_port);
+  push_one(other, account, options, results);
   std::size_t told = 0;
   for (auto& one : all) {
     auto answer = one->receive();
@@ -451,9 +493,12 @@ int main(int argc, char** argv) {
   Options options;
   std::string what;
   CLI::App app{"Load on a relay, and whether it kept its word."};
-  app.add_option("what", what, "push, pull, watch, baseline-sqlite, baseline-postgres")->required();
+  app.add_option("what", what, "push, pull, watch, isolation, baseline-sqlite, baseline-postgres")
+      ->required();
   app.add_option("where", options.where);
   app.add_option("--port", options.port);
+  app.add_option("--other-port", options.other_port, "of another relay, by which 'watch' writes");
+  app.add_option("--batches", options.batches, "in one push")->check(CLI::Range(1, 100));
   app.add_option("--vaults", options.vaults);
   app.add_option("--clients", options.clients);
   app.add_option("--seconds", options.seconds);
@@ -466,6 +511,7 @@ int main(int argc, char** argv) {
   if (what == "push") return push(options);
   if (what == "pull") return pull(options);
   if (what == "watch") return watch(options);
+  if (what == "isolation") return isolation(options);
   if (what == "baseline-sqlite") return baseline_sqlite(options);
   if (what == "baseline-postgres") return baseline_postgres(options);
   return 2;

@@ -51,9 +51,16 @@ int erase(const Context& context, const Arguments& args) {
     throw UsageError("this is for all devices, and for good: say --yes");
   }
   auto store = open_store(context);
-  Vault(*store).erase_from_relay();
-  note(context,
-       "The relay has forgotten the vault. This store and the other devices' keep what they have.");
+  std::optional<std::uint32_t> days = Vault(*store).erase_from_relay();
+  if (context.json)
+    print_line(json_text({{"backup_days", days ? nlohmann::json(*days) : nlohmann::json()}}));
+  std::string backups = "It does not say when backups of it are thrown away: ask who runs it.";
+  if (days) {
+    backups = *days == 0 ? "It says that there are no backups of it."
+                         : fmt::format("It says that its backups forget it within {} days.", *days);
+  }
+  note(context, "The relay has forgotten the vault. " + backups +
+                    " This store and the other devices' keep what they have.");
   return kDone;
 }
 

@@ -39,11 +39,19 @@ inline std::size_t page_room(std::uint64_t asked) {
   return std::min<std::uint64_t>(asked, wire::kMaxResponse - wire::kMaxBatch - 1024);
 }
 
+// Of the records in one answer, until the last.
+constexpr std::size_t kControlPage = 1 << 20;
+
+// What a batch's place takes, which stays when its bytes are let go of: id, device, leaf, chain.
+constexpr std::uint64_t kPlaceBytes = 300;
+
 constexpr const char* kNoVault = "this relay does not hold the vault";
 constexpr const char* kFull = "the vault's quota on this relay is used up";
 constexpr const char* kNotOwn = "this relay does not go by the address that was signed for";
-constexpr const char* kErased = "the vault was erased";
 constexpr const char* kReserved = "a device is being revoked: try again a little later";
+
+// No database's arithmetic with it overflows.
+constexpr std::uint64_t kMostNumber = 1ULL << 62;
 
 // Throws Error(malformed).
 inline std::uint64_t query_number(const std::string& query, std::string_view name,
@@ -57,7 +65,7 @@ inline std::uint64_t query_number(const std::string& query, std::string_view nam
     std::uint64_t value = 0;
     auto [end, error] = std::from_chars(pair.data(), pair.data() + pair.size(), value);
     bool whole = error == std::errc() && end == pair.data() + pair.size();
-    if (!whole || value > static_cast<std::uint64_t>(INT64_MAX)) {
+    if (!whole || value > kMostNumber) {
       throw Error(ErrorCode::malformed, "a number in the query is malformed");
     }
     return value;

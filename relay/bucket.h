@@ -17,6 +17,10 @@ class Bucket {
     used_ += 1;
     return true;
   }
+  bool is_full(double per_s, double most, std::int64_t now_ms) const {
+    return Bucket(*this).take(per_s, most, now_ms) == false;
+  }
+  void add(double used) { used_ += used; }       // it was more than it seemed
   std::int64_t at_ms() const { return at_ms_; }  // when it was asked last
 
  private:

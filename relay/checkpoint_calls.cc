@@ -28,31 +28,38 @@ Response Service::restore_stubs(const Session& session, ByteView body) {
   auto [checkpoint, page] = wire::decode_stub_restore(body);
   Vault vault = storage_.vault(session.vault).value();
   const wire::ControlState& state = control_state(session.vault);
-  if (vault.head + page.stubs.size() > options_.vault_batches) return say(507, kFull);
-  bool may_be = page.log_id == vault.log_id && page.after <= vault.head &&
+  bool may_be = page.log_id == vault.log_id && page.after <= vault.head && !page.stubs.empty() &&
                 page.after + page.stubs.size() == checkpoint.position &&
                 wire::counts(checkpoint, state);
   if (!may_be) return say(409, "the checkpoint is of another log");
-  Hash32 history = wire::history_start();
-  // Where those asked for are, or 0: batches are the same where their leaves are.
-  std::map<Hash32, std::uint64_t> here;
-  for (const wire::Stub& stub : page.stubs) here[stub.leaf] = 0;
-  for (std::uint64_t at = 0; at < vault.head;) {
-    for (const wire::Stub& stub : storage_.stubs(session.vault, at)) {
-      ++at;
-      if (auto asked = here.find(stub.leaf); asked != here.end()) asked->second = at;
-      if (at <= page.after) history = wire::history_next(history, at, stub.leaf);
+  std::vector<Id16> ids;
+  ids.reserve(page.stubs.size());
+  for (const wire::Stub& stub : page.stubs) ids.push_back(stub.batch);
+  // Where those asked for are, or 0.
+  std::map<Id16, Storage::Stored> stored = storage_.batch_places(session.vault, ids);
+  std::map<Id16, std::uint64_t> here;
+  std::uint64_t missing = 0;
+  for (const wire::Stub& stub : page.stubs) {
+    auto found = stored.find(stub.batch);
+    bool is_here = found != stored.end();
+    if (is_here && found->second.second != stub.leaf) {
+      return say(409, "another batch is here under its name");
     }
+    if (!state.device(stub.device)) return say(400, "a batch is of no device of the vault");
+    bool is_new = here.emplace(stub.batch, is_here ? found->second.first : 0).second;
+    if (!is_new) return say(400, "a batch is named twice");
+    missing += !is_here;
   }
+  bool is_full = vault.head + missing > options_.vault_batches ||
+                 vault.bytes + missing * kPlaceBytes > quota_of(vault);
+  if (is_full) return say(507, kFull);
+  if (!has_chunks(session.vault, checkpoint)) return say(409, "a part of it is missing");
+  Hash32 history = history_at(session.vault, vault, page.after);
   std::uint64_t position = page.after;
   for (const wire::Stub& stub : page.stubs) {
     history = wire::history_next(history, ++position, stub.leaf);
-    if (!state.device(stub.device)) return say(400, "a batch is of no device of the vault");
-    bool is_another = here.at(stub.leaf) == 0 && storage_.batch_place(session.vault, stub.batch);
-    if (is_another) return say(409, "another batch is here under its name");
   }
   if (history != checkpoint.history) return say(409, "the checkpoint is of another log");
-  if (!has_chunks(session.vault, checkpoint)) return say(409, "a part of it is missing");
   std::optional<wire::Checkpoint> old = counted(session.vault);
   bool is_of_log = true;
   const std::uint64_t floor = vault.floor;
@@ -60,7 +67,7 @@ Response Service::restore_stubs(const Session& session, ByteView body) {
   wire::PushAnswer out;
   storage_.transaction([&] {
     for (const wire::Stub& stub : page.stubs) {
-      std::uint64_t& place = here.at(stub.leaf);
+      std::uint64_t place = here.at(stub.batch);
       std::uint64_t goes_to = place == 0 ? vault.head + 1 : place;
       is_of_log = is_of_log && goes_to == ++position;
       if (place != 0) {
@@ -68,9 +75,9 @@ Response Service::restore_stubs(const Session& session, ByteView body) {
         continue;
       }
       vault.floor = ++vault.head;
+      vault.bytes += kPlaceBytes;
       vault.chain = wire::chain_next(vault.chain, vault.head, stub.leaf);
       storage_.add_batch(session.vault, {vault.head, vault.chain, clock_.now_ms()}, stub, {});
-      place = vault.head;
       out.items.push_back({PushStatus::ok, vault.head});
       // Whose they are only the checkpoint says.
       for (const auto& [device, leaf] : checkpoint.leaves) {
@@ -86,6 +93,27 @@ Response Service::restore_stubs(const Session& session, ByteView body) {
   out.head = vault.head;
   out.chain = vault.chain;
   return answer(wire::encode(out));
+}
+
+// What the log's leaves come to up to a place. Page after page it goes on from where it was; to
+// read a long log again counts as many requests, since others wait meanwhile.
+Hash32 Service::history_at(const Hash32& vault_id, const Vault& vault, std::uint64_t position) {
+  constexpr double kBatchesOfARequest = 1000;
+  if (histories_.size() > kCachedVaults) histories_.clear();
+  History& known = histories_[vault_id];
+  if (known.log_id != vault.log_id || known.position > position) {
+    known = {vault.log_id, 0, wire::history_start()};
+  }
+  rates_[vault_id].add(static_cast<double>(position - known.position) / kBatchesOfARequest);
+  while (known.position < position) {
+    std::vector<wire::Stub> stubs = storage_.stubs(vault_id, known.position);
+    if (stubs.empty()) throw Error(ErrorCode::corrupt, "a log has a gap");
+    for (const wire::Stub& stub : stubs) {
+      if (known.position == position) break;
+      known.hash = wire::history_next(known.hash, ++known.position, stub.leaf);
+    }
+  }
+  return known.hash;
 }
 
 // What pages of the log say, looked at again only where something changed.
@@ -123,8 +151,9 @@ void Service::put_checkpoint(const Hash32& vault_id, Vault& vault, Storage::Chec
 }
 
 bool Service::has_chunks(const Hash32& vault_id, const wire::Checkpoint& checkpoint) {
+  std::set<Hash32> here = storage_.blobs_of(vault_id, checkpoint.chunks);
   return std::all_of(checkpoint.chunks.begin(), checkpoint.chunks.end(),
-                     [&](const Hash32& chunk) { return storage_.has_blob(vault_id, chunk); });
+                     [&](const Hash32& chunk) { return here.count(chunk) > 0; });
 }
 
 // The one that counts by the device list as it is now.
@@ -254,13 +283,14 @@ Response Service::missing_blobs(const Session& session, ByteView body) {
   base::Reader in(body, "a list of hashes");
   std::size_t count = in.count(32);
   if (count > wire::kMaxChunks) in.fail("it is too long");
+  std::vector<Hash32> hashes(count);
+  for (Hash32& hash : hashes) hash = in.array<32>();
+  in.expect_end();
+  std::set<Hash32> here = storage_.blobs_of(session.vault, hashes);
   base::Writer out;
   for (std::size_t i = 0; i < count; ++i) {
-    if (!storage_.has_blob(session.vault, in.array<32>())) {
-      out.u32(static_cast<std::uint32_t>(i));
-    }
+    if (!here.count(hashes[i])) out.u32(static_cast<std::uint32_t>(i));
   }
-  in.expect_end();
   return answer(out.take());
 }
 

@@ -15,10 +15,14 @@ constexpr auto kHandshakeTime = std::chrono::seconds(10);
 constexpr auto kHeaderTime = std::chrono::seconds(60);
 constexpr auto kBodyTime = std::chrono::seconds(30);  // and a second for each of these:
 constexpr std::size_t kBytesPerSecond = 16 * 1024;
+constexpr auto kStallTime = std::chrono::seconds(20);  // in which nothing moves
 constexpr auto kLingerTime = std::chrono::seconds(2);
 constexpr std::size_t kMaxHeader = 8 * 1024;
 constexpr std::size_t kMaxBuffer = 16 * 1024;  // of a connection, for what it has sent so far
+constexpr std::size_t kFirstRead = 2 * 1024;   // most requests come whole with it
 constexpr std::size_t kSmallBody = 4 * 1024;   // is not counted
+constexpr std::ptrdiff_t kMostTurnsOfOne = 100;
+constexpr std::size_t kMostTurns = 1000;  // who waits for room at once
 constexpr std::size_t kMaxBody = wire::kMaxRequest + wire::kMaxBatch;
 
 std::string token_of(const HttpRequest& request) {
@@ -60,24 +64,31 @@ struct Server::Impl::Asking {
     auto parsed = asio::ip::make_address(value, error);
     if (!error) address = address_of(parsed);
   }
-  ~Asking() {
-    if (taken > 0) server.limits.give_back(address, taken);
-    server.stats.body_bytes -= taken;
-  }
+  ~Asking() { give_back(taken); }
   Asking(const Asking&) = delete;
   Asking& operator=(const Asking&) = delete;
+  static std::size_t counted(std::size_t bytes) { return bytes <= kSmallBody ? 0 : bytes; }
   bool take(std::size_t bytes) {
-    if (bytes <= kSmallBody) return true;
+    if (bytes == 0) return true;
     if (!server.limits.take(address, bytes)) return false;
-    taken += bytes;
-    server.stats.body_bytes += bytes;
+    add(bytes);
     return true;
   }
+  void add(std::size_t bytes) {
+    taken += bytes;
+    server.stats.body_bytes += bytes;
+  }
   void give_back(std::size_t bytes) {
-    if (bytes <= kSmallBody) return;
+    if (bytes == 0) return;
     server.limits.give_back(address, bytes);
     taken -= bytes;
     server.stats.body_bytes -= bytes;
+    server.give_turns();
+  }
+  // Of what is held, so much is for the answer.
+  void keep_for_answer(std::size_t held, std::size_t size) {
+    for_answer = std::min(held, counted(size));
+    give_back(held - for_answer);
   }
   Impl& server;
   Handler& handler;
@@ -91,6 +102,7 @@ struct Server::Impl::Asking {
   unsigned version = 11;
   std::uint64_t length = 0;
   std::size_t taken = 0;
+  std::size_t for_answer = 0;  // of it
   bool is_stranger = true;
 };
 
@@ -116,9 +128,34 @@ std::optional<Response> Server::Impl::look_at(Asking& asking, bool chunked) {
     ++stats.turned_away;
     return later(429, "too much mail from this address", 60);
   }
-  if (asking.take(asking.length)) return std::nullopt;
+  if (limits.has_room(asking.address, asking.length)) return std::nullopt;
+  return turn_away();
+}
+
+Response Server::Impl::turn_away() {
   ++stats.turned_away;
   return later(503, "the relay is busy: try again later", 2);
+}
+
+// Takes room as the body comes: a length that is only claimed takes none. Nothing: the connection
+// has ended.
+template <typename Stream, typename Parser>
+asio::awaitable<std::optional<bool>> Server::Impl::read_body(Stream& stream, beast::tcp_stream& tcp,
+                                                             beast::flat_buffer& buffer,
+                                                             Parser& parser, Asking& asking) {
+  auto last = Clock::now() + time_for(asking.length);
+  std::size_t had = 0;
+  while (!parser.is_done()) {
+    tcp.expires_at(std::min<Clock::time_point>(last, Clock::now() + kStallTime));
+    beast::error_code error;
+    co_await http::async_read_some(stream, buffer, parser,
+                                   asio::redirect_error(asio::use_awaitable, error));
+    if (error) co_return std::nullopt;
+    std::size_t has = asking.length - parser.content_length_remaining().value_or(0);
+    if (Asking::counted(asking.length) > 0 && !asking.take(has - had)) co_return false;
+    had = has;
+  }
+  co_return true;
 }
 
 asio::awaitable<Response> Server::Impl::answer_to(Asking& asking, Handler& handler) {
@@ -161,16 +198,28 @@ asio::awaitable<Response> Server::Impl::answer_to(Asking& asking, Handler& handl
   co_return response;
 }
 
+// Room is short for moments only where many share an address: better late than told to come again.
+asio::awaitable<bool> Server::Impl::wait_for_room(Asking& asking, std::size_t bytes) {
+  auto before = std::count_if(turns.begin(), turns.end(),
+                              [&](Turn* turn) { return turn->address == asking.address; });
+  if (before == 0 && asking.take(bytes)) co_return true;
+  if (turns.size() >= kMostTurns || before >= kMostTurnsOfOne || drains) co_return false;
+  Turn turn(*this, asking.address, bytes);
+  turn.timer.expires_after(std::chrono::milliseconds(options.room_wait_ms));
+  beast::error_code error;
+  co_await turn.timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
+  if (turn.is_given) asking.add(bytes);
+  co_return turn.is_given;
+}
+
 asio::awaitable<Response> Server::Impl::ask_with_room(Asking& asking, Handler& handler,
                                                       Request request) {
   // Who is unknown gets no large answer, and no room by asking for one.
-  std::size_t room = asking.is_stranger ? 0 : handler.answer_room(request);
-  if (!asking.take(room)) {
-    ++stats.turned_away;
-    co_return later(503, "the relay is busy: try again later", 2);
-  }
+  std::size_t room = asking.is_stranger ? 0 : Asking::counted(handler.answer_room(request));
+  asking.keep_for_answer(asking.for_answer, 0);  // an earlier one's
+  if (!co_await wait_for_room(asking, room)) co_return turn_away();
   Response response = co_await ask(handler, std::move(request));
-  asking.give_back(room);  // and takes what it needs
+  asking.keep_for_answer(room, response.body.size());
   co_return response;
 }
 
@@ -178,9 +227,8 @@ asio::awaitable<Response> Server::Impl::ask_with_room(Asking& asking, Handler& h
 template <typename Stream>
 asio::awaitable<bool> Server::Impl::write(Stream& stream, beast::tcp_stream& tcp, Asking& asking,
                                           Response response, bool goes_on) {
-  if (!asking.take(response.body.size())) {
-    ++stats.turned_away;
-    response = later(503, "the relay is busy: try again later", 2);
+  if (!asking.take(Asking::counted(response.body.size()) - asking.for_answer)) {
+    response = turn_away();
   }
   goes_on = goes_on && !drains;
   http::response<http::vector_body<std::uint8_t>> out;
@@ -202,8 +250,12 @@ asio::awaitable<bool> Server::Impl::write(Stream& stream, beast::tcp_stream& tcp
                asking.length, size});
   }
   beast::error_code error;
-  tcp.expires_after(time_for(size));
-  co_await http::async_write(stream, out, asio::redirect_error(asio::use_awaitable, error));
+  auto last = Clock::now() + time_for(size);
+  http::response_serializer<http::vector_body<std::uint8_t>> rest(out);
+  while (!error && !rest.is_done()) {
+    tcp.expires_at(std::min<Clock::time_point>(last, Clock::now() + kStallTime));
+    co_await http::async_write_some(stream, rest, asio::redirect_error(asio::use_awaitable, error));
+  }
   co_return !error && goes_on;
 }
 
@@ -218,6 +270,7 @@ asio::awaitable<void> Server::Impl::serve(Stream& stream, beast::tcp_stream& tcp
     parser->header_limit(kMaxHeader);
     parser->body_limit(kMaxBody);  // until the header has told who asks
     tcp.expires_after(kHeaderTime);
+    buffer.reserve(kFirstRead);
     link.is_idle = true;
     co_await http::async_read_header(stream, buffer, *parser,
                                      asio::redirect_error(asio::use_awaitable, error));
@@ -231,10 +284,12 @@ asio::awaitable<void> Server::Impl::serve(Stream& stream, beast::tcp_stream& tcp
       break;
     }
     parser->body_limit(asking.length);
-    tcp.expires_after(time_for(asking.length));
-    co_await http::async_read(stream, buffer, *parser,
-                              asio::redirect_error(asio::use_awaitable, error));
-    if (error) break;
+    std::optional<bool> is_here = co_await read_body(stream, tcp, buffer, *parser, asking);
+    if (!is_here) break;
+    if (!*is_here) {
+      co_await write(stream, tcp, asking, turn_away(), false);
+      break;
+    }
     asking.request.body = std::move(parser->get().body());
     goes_on = parser->get().keep_alive();
     parser.reset();

@@ -16,16 +16,17 @@ constexpr std::size_t kRates = 100'000;
 
 }  // namespace
 
+double Service::most_at_once() const { return options_.requests_per_s * kBurstSeconds; }
+
 bool Service::is_too_fast(const Hash32& vault) {
   std::int64_t now = clock_.now_ms();
-  double most = options_.requests_per_s * kBurstSeconds;
   if (rates_.size() >= kRates) {
     std::erase_if(rates_, [&](const auto& entry) {
       return entry.second.at_ms() + static_cast<std::int64_t>(kBurstSeconds * 1000) < now;
     });
     if (rates_.size() >= kRates) rates_.clear();
   }
-  return !rates_[vault].take(options_.requests_per_s, most, now);
+  return !rates_[vault].take(options_.requests_per_s, most_at_once(), now);
 }
 
 std::uint64_t Service::quota_of(const Vault& vault) const {
@@ -88,7 +89,7 @@ Response Service::erase(const Hash32& vault_id, ByteView body) {
     if (!request) return say(404, kNoVault);
     // Asked again: written again, so that this answer, too, waits for what makes it durable.
     storage_.transaction([&] { storage_.erase(vault_id, *request, clock_.now_ms()); });
-    return answer({});
+    return is_erased();
   }
   if (!is_good_challenge(erasure.nonce)) return say(400, "the challenge is not good any more");
   if (!is_own(erasure.origin)) return say(403, kNotOwn);
@@ -104,9 +105,26 @@ Response Service::erase(const Hash32& vault_id, ByteView body) {
   storage_.transaction([&] { storage_.erase(vault_id, body, clock_.now_ms()); });
   states_.erase(vault_id);
   heads_.erase(vault_id);
+  histories_.erase(vault_id);
   retained_.erase(vault_id);
-  Response response = answer({});
+  Response response = is_erased();
   response.changed = vault_id;
+  return response;
+}
+
+// And when backups forget it, too, where the operator says so.
+Response Service::is_erased() const {
+  base::Writer out;
+  if (options_.backup_days) out.u32(*options_.backup_days);
+  return answer(out.take());
+}
+
+// Of an erased vault what proves that a device wanted it so; empty where the operator did.
+Response Service::absent(const Hash32& vault) {
+  std::optional<Bytes> request = storage_.erased(vault);
+  if (!request) return say(404, kNoVault);
+  Response response = answer(std::move(*request));
+  response.status = 410;
   return response;
 }
 

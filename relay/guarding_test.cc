@@ -5,52 +5,14 @@
 #include "relay/answers.h"
 #include "relay/limits.h"
 #include "relay/server.h"
-#include "relay/test_relay.h"
+#include "relay/test_member.h"
 
 namespace holdfast::relay {
 namespace {
 
-struct Member {
-  explicit Member(Rig& in, std::uint8_t seed = 1) : rig(in), device(seed) {
-    EXPECT_EQ(rig.status("POST", "/v1/vaults", device.genesis()), 200);
-    sign_in();
-  }
-  void sign_in() {
-    token = wire::decode_session_answer(device.sign_in(rig, device.vault()).body).token;
-  }
-  Response call(const std::string& method, const std::string& what, Bytes body = {}) {
-    return rig.service.handle({method, path_of(device.vault(), what), token, std::move(body)});
-  }
-  wire::PushStatus push(std::uint8_t id) {
-    Bytes batch = device.batch(id, last);
-    Response response = call("POST", "batches", wire::encode_list({batch}));
-    EXPECT_EQ(response.status, 200);
-    auto status = wire::decode_push_answer(response.body).items.at(0).status;
-    if (status == wire::PushStatus::ok) last = wire::leaf_of(batch);
-    return status;
-  }
-  Response erase(const Id16& log_id, const std::string& origin = "http://relay") {
-    wire::Erasure erasure;
-    erasure.signer = device.pk;
-    erasure.log_id = log_id;
-    erasure.origin = origin;
-    erasure.nonce = rig.service.handle({"POST", "/v1/session/challenge", "", {}}).body;
-    erasure.signature =
-        device.sign(wire::kSignErasure, device.vault(), wire::erasure_message(erasure));
-    return rig.service.handle(
-        {"DELETE", "/v1/vaults/" + base::to_hex(device.vault()), "", wire::encode(erasure)});
-  }
-  Id16 log_id() { return wire::decode_log_page(call("GET", "log?after=0").body).log_id; }
-
-  Rig& rig;
-  Signer device;
-  std::string token;
-  Hash32 last{};
-};
-
 TEST(RelayQuota, RefusesWhatIsTooMuchAndTakesTheRest) {
   ServiceOptions options = test_options();
-  options.vault_bytes = Signer(1).genesis().size() + 1200;  // and two batches of 512 bytes
+  options.vault_bytes = Signer(1).genesis().size() + 2 * (512 + kPlaceBytes) + 100;
   Rig rig(options);
   Member member(rig);
   using S = wire::PushStatus;
@@ -62,6 +24,7 @@ TEST(RelayQuota, RefusesWhatIsTooMuchAndTakesTheRest) {
                                wire::encode_list({member.device.batch(3, member.last)}));
   EXPECT_EQ(wire::decode_push_answer(again.body).items.at(0).status, S::quota);
   EXPECT_EQ(rig.storage.vault(member.device.vault())->head, 2u);
+  EXPECT_EQ(rig.storage.vault(member.device.vault())->bytes, options.vault_bytes - 100);
   // Chunks of a checkpoint may take half as much again.
   Bytes chunk(300, 1);
   auto put = [&](const Bytes& body) {
@@ -203,8 +166,11 @@ TEST(RelayErasure, TakesAVaultAwayForGood) {
 
   Response erased = member.erase(member.log_id());
   EXPECT_EQ(erased.status, 200);
+  EXPECT_TRUE(erased.body.empty());                  // nobody said when backups forget it
   EXPECT_EQ(erased.changed, member.device.vault());  // who waits learns it
-  EXPECT_EQ(member.call("GET", "log?after=0").status, 410);
+  Response gone = member.call("GET", "log?after=0");
+  EXPECT_EQ(gone.status, 410);
+  EXPECT_EQ(wire::decode_erasure(gone.body).signer, member.device.pk);  // whose wish it was
   EXPECT_EQ(member.device.sign_in(rig, member.device.vault()).status, 410);
   EXPECT_EQ(rig.status("POST", "/v1/vaults", member.device.genesis()), 410);
   EXPECT_EQ(member.erase({}).status, 200);  // a repeated request
@@ -212,86 +178,85 @@ TEST(RelayErasure, TakesAVaultAwayForGood) {
   EXPECT_EQ(wire::decode_log_page(other.call("GET", "log?after=0").body).batches.size(), 1u);
 }
 
-// Of everything that a vault's path can be asked for, nothing answers another vault's token.
-TEST(RelayIsolation, NoRouteAnswersAnothersToken) {
+// A member could make all others of its shard wait by it.
+TEST(RelayRestart, ALongLogBeginsAnewTheLessOften) {
   Rig rig;
-  Member mine(rig, 1);
-  Member other(rig, 2);
-  other.push(1);
-  Bytes chunk(100, 1);
-  std::string blob = "blobs/" + base::to_hex(wire::sha256({chunk}));
-  ASSERT_EQ(other.call("PUT", blob, chunk).status, 200);
-  Vault before = rig.storage.vault(other.device.vault()).value();
-  std::vector<std::string> calls = {"nothing"};
-  for (std::string_view route : vault_routes()) {
-    std::string call(route.substr(std::string_view("/v1/vaults/*/").size()));
-    if (call == "control/restore") continue;  // asks for no token: what it brings is signed
-    if (call.ends_with('*')) call = blob;
-    // It is one: its own vault's token finds it.
-    bool is_route = false;
-    for (const char* method : {"GET", "POST", "PUT"}) {
-      is_route = is_route || mine.call(method, call).status != 404;
-    }
-    EXPECT_TRUE(is_route || call == "checkpoint") << call;
-    for (const char* query : {"", "?after=0", "?after=0&wait=1000", "?proposed=1", "?restore=1"}) {
-      calls.push_back(call + query);
-    }
-  }
-  for (const char* method : {"GET", "POST", "PUT", "DELETE", "HEAD", "PATCH"}) {
-    for (const std::string& call : calls) {
-      std::vector<Response> answers;
-      // A vault that is there, and one that nobody has: nothing tells them apart.
-      for (const Hash32& vault : {other.device.vault(), Hash32{9}}) {
-        answers.push_back(rig.service.handle({method, path_of(vault, call), mine.token, chunk}));
-        EXPECT_EQ(answers.back().status, 401) << method << call;
-      }
-      EXPECT_EQ(answers[0].body, answers[1].body);
-      EXPECT_FALSE(answers[0].wait);
-      EXPECT_FALSE(answers[0].changed);
-    }
-  }
-  EXPECT_EQ(rig.storage.vault(other.device.vault()), before);
-  // A chunk that another vault has is missing in this one.
-  base::Writer asked;
-  asked.varint(1);
-  asked.raw(wire::sha256({chunk}));
-  EXPECT_EQ(mine.call("POST", "blobs/missing", asked.take()).body.size(), 4u);
-  EXPECT_EQ(mine.call("GET", blob).status, 404);
-}
-
-// Strangers are who has no token of the very vault that they ask for.
-TEST(RelayCaller, IsKnownByATokenOfThatVaultAlone) {
-  Rig rig;
-  Member mine(rig, 1);
-  Member other(rig, 2);
-  auto is_stranger = [&](const std::string& target, const std::string& token) {
-    return rig.service.caller(target, token).is_stranger;
+  Member member(rig);
+  Hash32 id = member.device.vault();
+  auto restart = [&] {
+    base::Writer out;
+    wire::write(out, {rig.storage.vault(id)->log_id, 1'000'000, {}});
+    out.raw(rig.storage.vault(id)->log_id);
+    out.u64(1);
+    return member.call("POST", "restart", out.take()).status;
   };
-  EXPECT_FALSE(is_stranger(path_of(mine.device.vault(), "log?after=0"), mine.token));
-  EXPECT_TRUE(is_stranger(path_of(mine.device.vault(), "log?after=0"), ""));
-  EXPECT_TRUE(is_stranger(path_of(mine.device.vault(), "control/restore?at=1"), mine.token));
-  EXPECT_TRUE(is_stranger("/v1/vaults/" + base::to_hex(mine.device.vault()), mine.token));
-  EXPECT_TRUE(is_stranger(path_of(mine.device.vault(), ""), mine.token));
-  EXPECT_TRUE(is_stranger(path_of(other.device.vault(), "log?after=0"), mine.token));
-  for (const char* target : {"/v1/mailbox/00", "/v1/session", "/v1/vaults", "/readyz", "/"}) {
-    EXPECT_TRUE(is_stranger(target, mine.token)) << target;
-  }
-  EXPECT_LT(rig.service.caller(path_of(other.device.vault(), "batches"), mine.token).body_limit,
-            wire::kMaxBatch);
-  rig.clock.advance_ms(16 * 60 * 1000);
-  EXPECT_TRUE(is_stranger(path_of(mine.device.vault(), "log?after=0"), mine.token));
+  EXPECT_EQ(restart(), 200);
+  EXPECT_EQ(restart(), 503);
+  rig.clock.advance_ms(61'000);
+  EXPECT_EQ(restart(), 200);
+  Vault vault = rig.storage.vault(id).value();
+  vault.head = 50'000;
+  rig.storage.put_vault(id, vault);
+  rig.clock.advance_ms(5 * 60'000);
+  EXPECT_EQ(restart(), 503);
+  rig.clock.advance_ms(61'000);
+  EXPECT_EQ(restart(), 200);
 }
 
-// However a path is written, it is one thing.
-TEST(RelayPaths, HaveOneForm) {
-  Rig rig;
-  Signer device(1);
-  Request plain{"POST", "/v1/vaults", "", device.genesis()};
-  Request with_query{"POST", "/v1/vaults?x=1", "", device.genesis()};
-  EXPECT_EQ(Service::vault_of(plain), device.vault());
-  EXPECT_EQ(Service::vault_of(with_query), device.vault());
-  EXPECT_EQ(rig.status("PUT", "/v1/mailbox/" + std::string(32, 'A'), Bytes{1}), 404);
-  EXPECT_EQ(rig.status("PUT", "/v1/mailbox/" + std::string(32, 'a'), Bytes{1}), 200);
+TEST(RelayErasure, SaysWhenBackupsForget) {
+  ServiceOptions options = test_options();
+  options.backup_days = 35;
+  Rig rig(options);
+  Member member(rig);
+  for (int i = 0; i < 2; ++i) {  // a repeated request
+    Response erased = member.erase(i == 0 ? member.log_id() : Id16{});
+    EXPECT_EQ(erased.body, (Bytes{35, 0, 0, 0}));
+  }
+}
+
+// Places of lost batches come back with a checkpoint that proves them, each once, within the quota;
+// and to read a long log for it counts.
+TEST(RelayStubs, AreTakenOnceAndCount) {
+  ServiceOptions options = test_options();
+  options.requests_per_s = 1;
+  Rig rig(options);
+  Member member(rig);
+  Bytes chunk(100, 1);
+  Hash32 chunk_hash = wire::sha256({chunk});
+  ASSERT_EQ(member.call("PUT", "blobs/" + base::to_hex(chunk_hash), chunk).status, 200);
+  Hash32 id = member.device.vault();
+  auto restore = [&](std::vector<std::uint8_t> batches) {
+    wire::StubRestore out;
+    out.page.log_id = rig.storage.vault(id)->log_id;
+    out.checkpoint.history = wire::history_start();
+    for (std::uint8_t n : batches) {
+      Id16 batch{n};
+      Hash32 leaf{n};
+      out.page.stubs.push_back({batch, wire::device_id_of(member.device.pk), leaf});
+      out.checkpoint.history =
+          wire::history_next(out.checkpoint.history, ++out.checkpoint.position, leaf);
+    }
+    out.checkpoint.records = 1;
+    out.checkpoint.chunks = {chunk_hash};
+    out.checkpoint.signatures.push_back(
+        {wire::device_id_of(member.device.pk),
+         member.device.sign(wire::kSignCheckpoint, id, wire::checkpoint_message(out.checkpoint))});
+    return member.call("POST", "stubs", wire::encode(out)).status;
+  };
+  EXPECT_EQ(restore({}), 409);
+  EXPECT_EQ(restore({1, 2, 1}), 400);  // which would fail where it is stored, and others with it
+  EXPECT_EQ(rig.storage.vault(id)->head, 0u);
+  std::uint64_t before = rig.storage.vault(id)->bytes;
+  EXPECT_EQ(restore({1, 2, 3}), 200);
+  EXPECT_EQ(rig.storage.vault(id)->head, 3u);
+  EXPECT_EQ(rig.storage.vault(id)->bytes, before + 3 * kPlaceBytes);
+  // Again: they are there, and need no more room.
+  Vault full = rig.storage.vault(id).value();
+  full.quota = full.bytes;
+  rig.storage.put_vault(id, full);
+  EXPECT_EQ(restore({1, 2, 3}), 200);
+  EXPECT_EQ(restore({1, 2, 3, 4}), 507);
+  EXPECT_EQ(rig.storage.vault(id)->head, 3u);
 }
 
 TEST(Limits, AreForEachAddressAndForAll) {

@@ -44,9 +44,14 @@ void Limits::leave(const std::string& address) {
   --connections_;
 }
 
+bool Limits::has_room(const std::string& address, std::size_t bytes) {
+  return bytes_ + bytes <= options_.bytes &&
+         one(address, now_ms_).bytes + bytes <= options_.bytes_of_one;
+}
+
 bool Limits::take(const std::string& address, std::size_t bytes) {
+  if (!has_room(address, bytes)) return false;
   One& from = one(address, now_ms_);
-  if (bytes_ + bytes > options_.bytes || from.bytes + bytes > options_.bytes_of_one) return false;
   from.bytes += bytes;
   bytes_ += bytes;
   return true;

@@ -30,6 +30,7 @@ class Limits {
   void leave(const std::string& address);
   // Bodies: likewise, of so many bytes.
   bool take(const std::string& address, std::size_t bytes);
+  bool has_room(const std::string& address, std::size_t bytes);  // and takes none
   void give_back(const std::string& address, std::size_t bytes);
   // False: too many of them in too short a time.
   bool may_ask(const std::string& address, std::int64_t now_ms);

@@ -9,7 +9,9 @@ namespace holdfast::relay {
 namespace {
 
 constexpr std::uint64_t kMaxWaitMs = 55'000;
-constexpr std::int64_t kRestartMs = 60'000;             // a log begins anew this often at most
+// A log begins anew this often at most: it takes as long as the log is, and others wait.
+constexpr std::int64_t kRestartMs = 60'000;             // and as much again
+constexpr std::uint64_t kRestartBatches = 10'000;       // for each of so many batches
 constexpr std::int64_t kHealMs = 7 * 24 * 3'600'000LL;  // how long its vault may be healed then
 
 }  // namespace
@@ -68,11 +70,11 @@ wire::PushAnswer::Item Service::push_one(const Hash32& vault_id, Vault& vault,
   bool follows =
       header.previous == last || base::planted(base::Plant::relay_takes_any_previous_leaf);
   if (!follows) return {PushStatus::device_fork, 0};
-  bool is_full =
-      vault.bytes + batch.size() > quota_of(vault) || vault.head >= options_.vault_batches;
+  std::uint64_t size = batch.size() + kPlaceBytes;
+  bool is_full = vault.bytes + size > quota_of(vault) || vault.head >= options_.vault_batches;
   if (is_full) return {PushStatus::quota, 0};  // what was lost and comes back had room before, too
   ++vault.head;
-  vault.bytes += batch.size();
+  vault.bytes += size;
   vault.chain = wire::chain_next(vault.chain, vault.head, leaf);
   storage_.add_batch(vault_id, {vault.head, vault.chain, clock_.now_ms()},
                      {header.batch, header.device, leaf}, batch);
@@ -132,7 +134,8 @@ Response Service::restart(const Session& session, ByteView body) {
     }
     if (!lost) return say(409, "the log holds it");
     std::int64_t now = clock_.now_ms();
-    if (now < vault->anew_ms + kRestartMs) {
+    auto pause = kRestartMs * static_cast<std::int64_t>(1 + vault->head / kRestartBatches);
+    if (vault->anew_ms != 0 && now < vault->anew_ms + pause) {
       return later(503, "the log began anew just now: try again later", 5);
     }
     vault->anew_ms = now;
@@ -172,8 +175,20 @@ bool Service::is_healing(const Vault& vault) const {
 }
 
 Response Service::control(const Session& session, const std::string& query) {
-  return answer(
-      wire::encode_list(storage_.control(session.vault, query_number(query, "after", 0))));
+  constexpr std::size_t kMost = 500;
+  constexpr std::size_t kAtOnce = 50;
+  std::uint64_t from = query_number(query, "after", 0);
+  std::vector<Bytes> records;
+  for (std::size_t bytes = 0; bytes < kControlPage && records.size() < kMost;) {
+    std::vector<Bytes> more = storage_.control(session.vault, from + records.size(), kAtOnce);
+    for (Bytes& record : more) {
+      bytes += record.size();
+      records.push_back(std::move(record));
+      if (bytes >= kControlPage) break;
+    }
+    if (more.size() < kAtOnce) break;
+  }
+  return answer(wire::encode_list(records));
 }
 
 // A record that this relay has lost. It speaks for itself: whoever brings it need not be known
@@ -184,7 +199,7 @@ Response Service::restore_control(const Hash32& vault_id, const std::string& que
   std::uint64_t at = query_number(query, "at", 0);
   wire::ControlState& state = control_state(vault_id);
   if (at < state.count()) {
-    if (storage_.control(vault_id, at).at(0) != base::to_bytes(body)) {
+    if (storage_.control(vault_id, at, 1).at(0) != base::to_bytes(body)) {
       return say(409, "another record is there");
     }
   } else if (at == state.count()) {
@@ -236,7 +251,7 @@ void Service::add_control(const Hash32& vault_id, wire::ControlState& state, Byt
 // Sent again, since the answer was lost.
 bool Service::is_last_record(const Hash32& vault, const wire::ControlState& state,
                              ByteView record) {
-  return storage_.control(vault, state.count() - 1).at(0) == base::to_bytes(record);
+  return storage_.control(vault, state.count() - 1, 1).at(0) == base::to_bytes(record);
 }
 
 Response Service::post_control(const Session& session, Role role, ByteView body) {

@@ -244,6 +244,9 @@ void add_options(CLI::App& app, Options& options) {
       "of new vaults: open, invite (see 'holdfast-relay invite'), work (a puzzle for the device)")
       ->check(CLI::IsMember({"open", "invite", "work"}))
       ->capture_default_str();
+  add("--backup-days", options.service.backup_days,
+      "how long you keep backups (0: there are none): who erases a vault is told")
+      ->check(CLI::Range(0, 36500));
   add("--max-connections", options.limits.connections, "at once")->capture_default_str();
   add("--address-connections", options.limits.connections_of_one, "from one address at once")
       ->capture_default_str();

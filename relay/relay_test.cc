@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "holdfast/error.h"
+#include "relay/answers.h"
 #include "relay/server.h"
 #include "relay/test_relay.h"
 #include "relay/workers.h"
@@ -54,6 +55,13 @@ TEST(RelayService, SignsInOnlyDevicesOfTheVaultUnderItsOwnName) {
   EXPECT_EQ(rig.status("GET", path_of(stranger.vault(), "log"), {}, session.token), 401);
   rig.clock.advance_ms(16 * 60 * 1000);
   EXPECT_EQ(rig.status("GET", path_of(device.vault(), "log"), {}, session.token), 401);
+}
+
+// A database adds to it.
+TEST(RelayService, TakesNoNumberThatNothingCanReach) {
+  EXPECT_EQ(query_number("after=4611686018427387904", "after", 0), 1ULL << 62);
+  EXPECT_THROW(query_number("after=4611686018427387905", "after", 0), Error);
+  EXPECT_THROW(query_number("after=9223372036854775807", "after", 0), Error);
 }
 
 TEST(RelayService, PushesAreIdempotentAndOrderedPerDevice) {
@@ -193,9 +201,10 @@ TEST(RelayServer, ManyThreadsOfClients) {
 // Holds what it is asked until it is told to answer.
 class Holding : public Handler {
  public:
-  explicit Holding(bool are_strangers = false) : are_strangers_(are_strangers) {}
+  explicit Holding(bool are_strangers = false, std::size_t body_limit = 0)
+      : are_strangers_(are_strangers), body_limit_(body_limit) {}
   Caller caller(const std::string&, const std::string&) const override {
-    return {0, are_strangers_};
+    return {body_limit_, are_strangers_};
   }
   std::size_t answer_room(const Request&) const override { return 1 << 20; }
   std::size_t holds() {
@@ -209,19 +218,64 @@ class Holding : public Handler {
   std::size_t let_go() {
     std::lock_guard lock(mutex);
     for (Answer& done : held) done({.status = 200, .body = Bytes(1 << 20, 7)});
-    return held.size();
+    return std::exchange(held, {}).size();
   }
   std::mutex mutex;
   std::vector<Answer> held;
 
  private:
   const bool are_strangers_;
+  const std::size_t body_limit_;
 };
+
+int connect_to(std::uint16_t port) {
+  int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  return fd;
+}
+
+// Nor does a body that is claimed and does not come.
+TEST(RelayServer, ABodyTakesRoomAsItComes) {
+  ServerOptions options;
+  options.limits.bytes = 2 << 20;
+  Holding handler(true, 1 << 20);
+  Server server(options);
+  std::thread serving([&] { server.run(handler); });
+  std::string head = "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
+  std::vector<int> claims;
+  for (int i = 0; i < 5; ++i) {
+    claims.push_back(connect_to(server.port()));
+    std::string sent = head + std::string(100'000, 'b');
+    EXPECT_EQ(::send(claims.back(), sent.data(), sent.size(), 0),
+              static_cast<ssize_t>(sent.size()));
+    std::size_t most = static_cast<std::size_t>(i + 1) * 100'000;
+    while (server.stats().body_bytes < most) std::this_thread::yield();
+    EXPECT_EQ(server.stats().body_bytes, most);
+  }
+  std::thread honest([&] {
+    auto response = base::curl_network()->perform(
+        {"POST", "http://127.0.0.1:" + std::to_string(server.port()) + "/", "", Bytes(400'000)});
+    EXPECT_EQ(response.status, 200);
+  });
+  while (handler.holds() < 1) std::this_thread::yield();
+  for (int fd : claims) ::close(fd);
+  while (server.stats().body_bytes > 400'000) std::this_thread::yield();
+  handler.let_go();
+  honest.join();
+  server.stop();
+  serving.join();
+  EXPECT_EQ(server.stats().body_bytes, 0u);
+}
 
 // However many ask, no more is made than there is room for.
 TEST(RelayServer, RoomForAnAnswerIsTakenBeforeItIsMade) {
   ServerOptions options;
   options.limits.bytes = 4 << 20;
+  options.room_wait_ms = 0;
   Holding handler;
   Server server(options);
   std::thread serving([&] { server.run(handler); });
@@ -242,6 +296,36 @@ TEST(RelayServer, RoomForAnAnswerIsTakenBeforeItIsMade) {
   EXPECT_EQ(good, 4);
   server.stop();
   serving.join();
+  EXPECT_EQ(server.stats().body_bytes, 0u);
+}
+
+// Room comes free: who waits for it gets it, and is not told to come again.
+TEST(RelayServer, WhoFindsNoRoomWaitsForIt) {
+  ServerOptions options;
+  options.limits.bytes_of_one = 2 << 20;
+  options.room_wait_ms = 600'000;
+  Holding handler;
+  Server server(options);
+  std::thread serving([&] { server.run(handler); });
+  constexpr int kAsk = 7;
+  std::atomic<int> good{0};
+  std::vector<std::thread> clients;
+  for (int i = 0; i < kAsk; ++i) {
+    clients.emplace_back([&] {
+      auto response = base::curl_network()->perform(
+          {"GET", "http://127.0.0.1:" + std::to_string(server.port()) + "/", "", {}});
+      good += response.status == 200;
+    });
+  }
+  while (good < kAsk) {
+    EXPECT_LE(handler.let_go(), 2u);
+    EXPECT_LE(server.stats().body_bytes, std::size_t{2} << 20);
+    std::this_thread::yield();
+  }
+  for (auto& client : clients) client.join();
+  server.stop();
+  serving.join();
+  EXPECT_EQ(server.stats().turned_away, 0u);
   EXPECT_EQ(server.stats().body_bytes, 0u);
 }
 

@@ -93,6 +93,7 @@ asio::awaitable<void> Server::Impl::poll(Handler& handler) {
     co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
     std::vector<Hash32> vaults;
     for (const auto& [vault, watch] : watches) {
+      watch->is_asked = watch->is_waiting;
       if (watch->is_waiting && (vaults.empty() || vaults.back() != vault)) {
         vaults.push_back(vault);
       }
@@ -103,7 +104,7 @@ asio::awaitable<void> Server::Impl::poll(Handler& handler) {
     for (auto& [vault, watch] : watches) {
       auto found = now->find(vault);  // not there: it was erased
       bool is_same = found != now->end() && found->second == watch->changes;
-      if (watch->is_waiting && !is_same) wake(*watch);
+      if (watch->is_asked && !is_same) wake(*watch);
     }
   }
 }
@@ -114,6 +115,7 @@ void Server::Impl::drain() {
   beast::error_code error;
   acceptor.close(error);
   for (auto& [vault, watch] : watches) watch->timer.cancel();
+  for (Turn* turn : turns) turn->timer.cancel();
   for (Link* link : links) {
     if (link->is_idle) link->close();
   }

@@ -13,6 +13,7 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/ssl.hpp>
 #include <chrono>
+#include <list>
 
 #include "relay/server.h"
 
@@ -32,6 +33,7 @@ struct Server::Impl {
     asio::steady_timer timer;
     std::uint64_t changes = 0;
     bool is_waiting = false;
+    bool is_asked = false;  // whether its vault has changed
     bool is_woken = false;
   };
   // A connection: closed when the server stops and nothing is being asked on it.
@@ -45,6 +47,23 @@ struct Server::Impl {
     std::set<Link*>& links;
     std::function<void()> close;
     bool is_idle = true;
+  };
+
+  // Waits for room for an answer.
+  struct Turn {
+    Turn(Impl& in, const std::string& from, std::size_t wanted)
+        : server(in), timer(in.context), address(from), bytes(wanted) {
+      place = server.turns.insert(server.turns.end(), this);
+    }
+    ~Turn() { server.turns.erase(place); }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+    Impl& server;
+    asio::steady_timer timer;
+    const std::string address;
+    const std::size_t bytes;
+    bool is_given = false;
+    std::list<Turn*>::iterator place;
   };
 
   explicit Impl(const ServerOptions& chosen);
@@ -65,7 +84,13 @@ struct Server::Impl {
                               Handler& handler);
   struct Asking;
   std::optional<Response> look_at(Asking& asking, bool chunked);
+  Response turn_away();
+  template <typename Stream, typename Parser>
+  asio::awaitable<std::optional<bool>> read_body(Stream& stream, beast::tcp_stream& tcp,
+                                                 beast::flat_buffer& buffer, Parser& parser,
+                                                 Asking& asking);
   asio::awaitable<Response> answer_to(Asking& asking, Handler& handler);
+  asio::awaitable<bool> wait_for_room(Asking& asking, std::size_t bytes);
   asio::awaitable<Response> ask_with_room(Asking& asking, Handler& handler, Request request);
   template <typename Stream>
   asio::awaitable<bool> write(Stream& stream, beast::tcp_stream& tcp, Asking& asking,
@@ -120,12 +145,24 @@ struct Server::Impl {
     watch.timer.cancel();
   }
 
+  // Room has come free: for who has waited for it longest, of those for whom it is enough.
+  void give_turns() {
+    if (context.stopped()) return;
+    for (Turn* turn : turns) {
+      if (limits.bytes() + turn->bytes > options.limits.bytes) return;
+      if (turn->is_given || !limits.take(turn->address, turn->bytes)) continue;
+      turn->is_given = true;
+      turn->timer.cancel();
+    }
+  }
+
   const ServerOptions options;
   Stats stats;
   std::function<void(const Served&)> on_served;
   std::shared_ptr<asio::ssl::context> tls;
   Limits limits;
   std::set<Link*> links;  // connections end with the context
+  std::list<Turn*> turns;
   asio::io_context context{1};
   std::multimap<Hash32, Watch*> watches;
   tcp::acceptor acceptor;

@@ -14,6 +14,7 @@ constexpr std::int64_t kChallengeMs = 2 * 60 * 1000;
 constexpr std::int64_t kSessionMs = 15 * 60 * 1000;
 constexpr std::size_t kMaxControlRecords = 10'000;
 constexpr std::size_t kKeptForRevoking = 500;
+constexpr std::size_t kRecordsAtOnce = 500;
 constexpr std::int64_t kReserveMs = 30'000;
 constexpr std::int64_t kReserveAgainMs = 10 * 60 * 1000;
 constexpr std::size_t kVaultPath = 11 + 64 + 1;  // "/v1/vaults/", its id and a slash
@@ -48,6 +49,7 @@ void Service::forget() {
   states_.clear();
   heads_.clear();
   retained_.clear();
+  histories_.clear();
 }
 
 bool Service::writes(const Request& request) {
@@ -67,7 +69,8 @@ std::size_t Service::answer_room(const Request& request) {
     }
   }
   if (path.ends_with("/stubs")) return wire::kMaxStubs * kStub;
-  if (path.ends_with("/control")) return 1 << 20;
+  if (path.ends_with("/control")) return kControlPage + wire::kMaxControlRecord;
+  if (path.ends_with("/checkpoint")) return 3 << 20;
   return path.find("/blobs/") != std::string_view::npos ? wire::kMaxChunk : 0;
 }
 
@@ -75,13 +78,25 @@ Storage::Expected Service::expected(const Request& request) const {
   Storage::Expected out;
   std::optional<Session> session = session_of(request.token);
   std::optional<Hash32> vault = vault_of(request);
+  // What needs no token takes its vault in turn, too.
+  bool is_open = request.method == "DELETE" || request.path() == "/v1/vaults" ||
+                 request.path().ends_with("/control/restore");
+  if (vault && is_open && writes(request)) out.vault = *vault;
   if (!session || session->vault != vault) return out;  // a stranger: nothing is fetched for it
   out.vault = *vault;
+  auto rate = rates_.find(*vault);
+  if (rate != rates_.end() &&
+      rate->second.is_full(options_.requests_per_s, most_at_once(), clock_.now_ms())) {
+    return out;  // it will be refused
+  }
   try {
     if (request.method == "POST" && request.target.find("/batches") != std::string::npos) {
+      bool restores = request.target.find("restore=") != std::string::npos;
+      Id16 device = wire::device_id_of(session->signer);
       for (const Bytes& batch : wire::decode_list(request.body)) {
         wire::BatchHeader header = wire::decode_batch_header(batch);
-        out.batches.emplace_back(header.batch, header.device);
+        bool may_be = restores || header.device == device;
+        if (may_be) out.batches.emplace_back(header.batch, header.device);
       }
     } else if (request.method == "GET" && request.target.find("/log?") != std::string::npos) {
       std::string query = request.target.substr(request.target.find('?') + 1);
@@ -147,9 +162,7 @@ Response Service::route(const Request& request) {
   if (call == "control/restore" && post) return restore_control(*vault, query, request.body);
   std::optional<Session> session = session_of(request.token);
   if (!session || session->vault != *vault) return say(401, "sign in first");
-  if (!storage_.vault(*vault)) {
-    return storage_.erased(*vault) ? say(410, kErased) : say(404, kNoVault);
-  }
+  if (!storage_.vault(*vault)) return absent(*vault);
   if (is_too_fast(*vault)) return later(429, "this vault asks for too much at once", 1);
   Role role = role_of(*vault, session->signer);
   if (role == Role::nobody) return say(403, "this device is not in the vault");
@@ -204,7 +217,8 @@ Response Service::create_vault(const Request& request) {
   std::optional<Response> refused;
   storage_.transaction([&] {
     if (!storage_.vault(state.vault())) {
-      refused = storage_.erased(state.vault()) ? say(410, kErased) : admit(request, state.vault());
+      Response gone = absent(state.vault());
+      refused = gone.status == 410 ? gone : admit(request, state.vault());
     }
     if (refused) return;
     // Whoever holds the key has signed for this vault: nobody else's can be found by it.
@@ -273,9 +287,7 @@ Response Service::open_session(ByteView body) {
   }
   auto now = static_cast<std::uint64_t>(clock_.now_ms());
   if (!is_own(request.origin)) return say(403, kNotOwn);
-  if (!storage_.vault(request.vault)) {
-    return storage_.erased(request.vault) ? say(410, kErased) : say(404, kNoVault);
-  }
+  if (!storage_.vault(request.vault)) return absent(request.vault);
   if (role_of(request.vault, request.signer) == Role::nobody) {
     return say(403, "this device is not in the vault, or its ticket is spent, void or expired");
   }
@@ -351,7 +363,7 @@ wire::ControlState& Service::control_state(const Hash32& id) {
     state = {};
   }
   while (state.count() < count) {
-    std::vector<Bytes> records = storage_.control(id, state.count());
+    std::vector<Bytes> records = storage_.control(id, state.count(), kRecordsAtOnce);
     if (records.empty()) throw Error(ErrorCode::corrupt, "a device list has a gap");
     for (const Bytes& record : records) state.append(record);
   }

@@ -50,7 +50,8 @@ struct ServiceOptions {
   std::uint64_t vault_batches = 10'000'000;
   double requests_per_s = 50;  // of one vault, and ten seconds' worth of them at once
   enum class Admission { open, invite, work } admission = Admission::open;
-  unsigned work_bits = 22;  // proof of work: hashes to try, as a power of two
+  unsigned work_bits = 22;                   // proof of work: hashes to try, as a power of two
+  std::optional<std::uint32_t> backup_days;  // how long backups are kept: told to who erases
 };
 
 // One thread at a time.
@@ -109,7 +110,10 @@ class Service {
   Response create_vault(const Request& request);
   std::optional<Response> admit(const Request& request, const Hash32& vault);
   Response erase(const Hash32& vault, ByteView body);
+  Response is_erased() const;
+  Response absent(const Hash32& vault);
   bool is_too_fast(const Hash32& vault);
+  double most_at_once() const;  // requests of a vault
   Response challenge();
   bool is_good_challenge(ByteView nonce) const;
   bool is_own(const std::string& origin) const;
@@ -119,6 +123,7 @@ class Service {
   // checkpoint_calls.cc
   Response stubs(const Session& session, const std::string& query);
   Response restore_stubs(const Session& session, ByteView body);
+  Hash32 history_at(const Hash32& vault_id, const Vault& vault, std::uint64_t position);
   Response get_checkpoint(const Session& session, const std::string& query);
   Response propose(const Session& session, ByteView body);
   Response verify(const Session& session, ByteView body);
@@ -176,6 +181,13 @@ class Service {
     wire::CheckpointHead proposed;
   };
   std::map<Hash32, Heads> heads_;
+  // What the leaves of a log come to up to a place, so that the next page of stubs goes on there.
+  struct History {
+    Id16 log_id{};
+    std::uint64_t position = 0;
+    Hash32 hash{};
+  };
+  std::map<Hash32, History> histories_;
 };
 
 }  // namespace holdfast::relay

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 
 #include "src/wire/checkpoint.h"
 #include "src/wire/control.h"
@@ -21,7 +22,7 @@ struct Vault {
   Hash32 control_head{};
   std::uint64_t control_count = 0;
   std::uint64_t floor = 0;        // up to here batches may be without their bytes
-  std::uint64_t bytes = 0;        // of batches, chunks and records
+  std::uint64_t bytes = 0;        // of batches and their places, chunks and records
   std::uint64_t quota = 0;        // of bytes, where it is not the relay's: else 0
   std::uint64_t changes = 0;      // how often it was put
   std::uint64_t checkpoints = 0;  // how often one of its checkpoints was put
@@ -69,8 +70,11 @@ class Storage {
   virtual std::optional<Bytes> erased(const Hash32& vault) = 0;  // that request
 
   // Position and leaf.
-  virtual std::optional<std::pair<std::uint64_t, Hash32>> batch_place(const Hash32& vault,
-                                                                      const Id16& batch) = 0;
+  using Stored = std::pair<std::uint64_t, Hash32>;
+  virtual std::optional<Stored> batch_place(const Hash32& vault, const Id16& batch) = 0;
+  // Of those that are here.
+  virtual std::map<Id16, Stored> batch_places(const Hash32& vault,
+                                              const std::vector<Id16>& batches) = 0;
   struct Place {
     std::uint64_t position = 0;
     Hash32 chain{};
@@ -102,14 +106,17 @@ class Storage {
                            std::int64_t now_ms) = 0;
   // When a record was added; nothing where there is none.
   virtual std::optional<std::int64_t> control_time(const Hash32& vault, std::uint64_t position) = 0;
-  virtual std::vector<Bytes> control(const Hash32& vault, std::uint64_t after) = 0;
+  // From position `from` on.
+  virtual std::vector<Bytes> control(const Hash32& vault, std::uint64_t from,
+                                     std::size_t limit = 500) = 0;
 
   // A vault has one checkpoint that counts, and one that is proposed. Empty bytes: none.
   enum class Checkpoint { counts, proposed };
   virtual Bytes checkpoint(const Hash32& vault, Checkpoint which) = 0;
   virtual void put_checkpoint(const Hash32& vault, Checkpoint which, ByteView bytes) = 0;
   virtual std::optional<Bytes> blob(const Hash32& vault, const Hash32& hash) = 0;
-  virtual bool has_blob(const Hash32& vault, const Hash32& hash) = 0;
+  // Those of `hashes` that are here.
+  virtual std::set<Hash32> blobs_of(const Hash32& vault, const std::vector<Hash32>& hashes) = 0;
   // False where it is there already.
   virtual bool put_blob(const Hash32& vault, const Hash32& hash, ByteView body,
                         std::int64_t now_ms) = 0;

@@ -181,13 +181,17 @@ TEST_P(StorageTest, WhatWasExpectedIsWhatIsThere) {
     }
     storage->set_device_leaf(hash(9), id(7), hash(5));
   });
-  std::vector<Storage::Expected> expected(3);
+  std::vector<Storage::Expected> expected(5);
   expected[0].vault = hash(9);
   expected[0].batches = {{id(2), id(7)}, {id(99), id(98)}};
   expected[1].vault = hash(9);
   expected[1].log_after = 3;
   expected[1].log_bytes = 100;
   expected[2].vault = hash(44);  // nobody's
+  expected[3] = expected[1];     // asked for twice
+  expected[4].vault = hash(9);   // behind all that there can be
+  expected[4].log_after = 1ULL << 62;
+  expected[4].log_bytes = 100;
   for (auto access : {Storage::Access::read, Storage::Access::write}) {
     storage->group(access, [&] {
       if (storage->wants_expected()) storage->expect(expected);
@@ -195,6 +199,9 @@ TEST_P(StorageTest, WhatWasExpectedIsWhatIsThere) {
       EXPECT_FALSE(storage->vault(hash(44)));
       EXPECT_EQ(storage->batch_place(hash(9), id(2)), std::pair(std::uint64_t{2}, hash(2)));
       EXPECT_FALSE(storage->batch_place(hash(9), id(99)));
+      auto places = storage->batch_places(hash(9), {id(1), id(98), id(5)});
+      EXPECT_EQ(places.size(), 2u);
+      EXPECT_EQ(places.at(id(5)), std::pair(std::uint64_t{5}, hash(5)));
       EXPECT_EQ(storage->device_leaf(hash(9), id(7)), hash(5));
       EXPECT_EQ(storage->device_leaf(hash(9), id(98)), Hash32{});
       EXPECT_EQ(storage->chain_at(hash(9), 3), hash(3));
@@ -263,13 +270,15 @@ TEST_P(StorageTest, KeepsTheDeviceListCheckpointsChunksAndMail) {
   });
   read([&] {
     EXPECT_EQ(storage->control(hash(1), 3), (std::vector<Bytes>{{3}, {4}}));
+    EXPECT_EQ(storage->control(hash(1), 3, 1), (std::vector<Bytes>{{3}}));
     EXPECT_EQ(storage->control_time(hash(1), 2), 102);
     EXPECT_FALSE(storage->control_time(hash(1), 9));
     EXPECT_EQ(storage->checkpoint(hash(1), Storage::Checkpoint::proposed), (Bytes{1, 2}));
     EXPECT_TRUE(storage->checkpoint(hash(1), Storage::Checkpoint::counts).empty());
     EXPECT_EQ(storage->blob(hash(1), hash(5)), Bytes(100, 5));
-    EXPECT_TRUE(storage->has_blob(hash(1), hash(6)));
-    EXPECT_FALSE(storage->has_blob(hash(2), hash(6)));
+    EXPECT_EQ(storage->blobs_of(hash(1), {hash(99), hash(6), hash(98)}), std::set{hash(6)});
+    EXPECT_TRUE(storage->blobs_of(hash(2), {hash(6)}).empty());
+    EXPECT_TRUE(storage->blobs_of(hash(1), {}).empty());
     EXPECT_EQ(storage->mail(id(1), 199), Bytes{7});
     EXPECT_FALSE(storage->mail(id(1), 200));
     EXPECT_EQ(storage->vault_of_recovery(hash(3)), hash(1));
@@ -280,7 +289,7 @@ TEST_P(StorageTest, KeepsTheDeviceListCheckpointsChunksAndMail) {
   write([&] {
     EXPECT_EQ(storage->drop_blobs(hash(1), {hash(6)}, 15), 100u);
     EXPECT_EQ(storage->drop_blobs(hash(1), {}, 15), 0u);
-    EXPECT_TRUE(storage->has_blob(hash(2), hash(5)));
+    EXPECT_EQ(storage->blobs_of(hash(2), {hash(5)}).size(), 1u);
     storage->put_checkpoint(hash(1), Storage::Checkpoint::proposed, {});
     EXPECT_TRUE(storage->checkpoint(hash(1), Storage::Checkpoint::proposed).empty());
     EXPECT_TRUE(storage->spend_invite(hash(1), hash(8), 50));
@@ -315,7 +324,7 @@ TEST_P(StorageTest, ErasureLeavesNothingButItsRequest) {
     EXPECT_EQ(storage->device_leaf(hash(1), id(7)), Hash32{});
     EXPECT_TRUE(storage->control(hash(1), 0).empty());
     EXPECT_TRUE(storage->checkpoint(hash(1), Storage::Checkpoint::counts).empty());
-    EXPECT_FALSE(storage->has_blob(hash(1), hash(5)));
+    EXPECT_TRUE(storage->blobs_of(hash(1), {hash(5)}).empty());
     EXPECT_FALSE(storage->vault_of_recovery(hash(101)));
     EXPECT_EQ(storage->reserve_again(hash(1), hash(2)), 0);
     EXPECT_FALSE(storage->erased(hash(2)));

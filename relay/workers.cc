@@ -12,7 +12,7 @@ namespace holdfast::relay {
 namespace {
 
 constexpr std::size_t kGroup = 128;             // requests that become durable together
-constexpr std::size_t kGroupBytes = 16U << 20;  // or so many bytes of them
+constexpr std::size_t kGroupBytes = 32U << 20;  // or so many bytes of them and their answers
 constexpr std::string_view kRecovery = "/v1/recovery/";
 constexpr std::string_view kInvite = "invite.";
 
@@ -144,7 +144,7 @@ void Workers::run(Worker& worker) {
       std::size_t count = 0;
       while (!worker.waiting.empty() && count++ < kGroup && bytes < kGroupBytes) {
         Waiting& next = worker.waiting.front();
-        bytes += next.request.body.size();
+        bytes += next.request.body.size() + Service::answer_room(next.request);
         auto& kind = next.job ? jobs : Service::writes(next.request) ? writes : reads;
         kind.push_back(std::move(next));
         worker.waiting.pop_front();

@@ -21,6 +21,10 @@ finish() {
 }
 trap finish EXIT
 for i in 0 1; do until_says "$folder/out$i" listening "${relays[i]}"; done
+# Who waits at one process is woken by what another takes.
+"$BIN/relay_load" watch --port "$port" --other-port $((port + 1)) --clients 50 --seconds 0.3 --seed 3 >"$folder/watch" ||
+  { cat "$folder/watch"; exit 1; }
+cat "$folder/watch"
 # Connections that end while nobody asks cost nobody an answer.
 "$BIN/relay_load" push --port "$port" --vaults 8 --clients 1 --seconds 0.2 --seed 1 >"$folder/before"
 psql -qAtX "$HOLDFAST_TEST_POSTGRES" -c "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'holdfast-relay'" >"$folder/ended"

@@ -136,7 +136,7 @@ stop_relay TERM
 
 # By invitation, and erased by the user.
 data=invite-data
-serve --admission invite
+serve --admission invite --backup-days 30
 new_key a.key
 export HOLDFAST_KEY_FILE=a.key
 expect 0 holdfast init --db a.hf --key-file a.key --name phone --recovery-out code.txt
@@ -148,7 +148,8 @@ holdfast relay "$relay_url" --invitation wrong --db a.hf --key-file a.key >out 2
 expect 0 holdfast relay "$relay_url" --invitation "$code" --db a.hf --key-file a.key
 expect 0 holdfast sync --db a.hf --key-file a.key
 expect 2 holdfast vault erase --db a.hf --key-file a.key
-expect 0 holdfast vault erase --yes --db a.hf --key-file a.key
+expect 0 holdfast vault erase --yes --json --db a.hf --key-file a.key
+[[ $(jq .backup_days out) == 30 ]] || fail "not told when backups forget it: $(cat out)"
 holdfast sync --db a.hf --key-file a.key >out 2>err && fail "synced with an erased vault"
 expect_err "erased"
 expect 0 relay vaults --data invite-data --totals --json

@@ -36,10 +36,11 @@ hf_code hf_vault_use_relay(hf_store* store, const char* url, const char* invitat
     Vault(use->store).use_relay(text(url), invitation ? text(invitation) : "");
   });
 }
-hf_code hf_vault_erase_from_relay(hf_store* store) {
+hf_code hf_vault_erase_from_relay(hf_store* store, int64_t* backup_days) {
   return run([&] {
     UseStore use(store);
-    Vault(use->store).erase_from_relay();
+    std::optional<std::uint32_t> days = Vault(use->store).erase_from_relay();
+    if (backup_days) *backup_days = days ? std::int64_t{*days} : -1;
   });
 }
 hf_code hf_vault_relay(hf_store* store, char** url) {

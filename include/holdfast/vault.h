@@ -105,10 +105,11 @@ class Vault {
 
   // Has the relay forget the vault, for all of its devices and for good: it keeps this device's
   // signed request and says from then on that the vault was erased. What is in this store stays,
-  // and so does what is in the others'; copies in the operator's backups go when those do. Throws
-  // Error: invalid_argument (no relay chosen), unreachable, busy, refused, revoked, exists (the
-  // relay's log has begun anew: sync, then try again).
-  void erase_from_relay();
+  // and so does what is in the others'. Returns in how many days the operator's backups forget it
+  // as well, as the relay says; nothing where it does not say. Throws Error: invalid_argument (no
+  // relay chosen), unreachable, busy, refused, revoked, protocol, exists (the relay's log has begun
+  // anew: sync, then try again).
+  std::optional<std::uint32_t> erase_from_relay();
 
   // Lets one other device in while both are there: shows a code, waits for the other device to
   // join with it, and asks `confirm`. Returns the device that joined. The code is good for ten

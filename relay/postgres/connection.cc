@@ -160,6 +160,7 @@ void PgConnection::send(const char* sql, const std::vector<PgValue>& values, boo
     fail("the database takes nothing");
   }
   sent_.push_back(is_asked);
+  is_on_its_way_ = false;
 }
 
 void PgConnection::flush() {
@@ -211,8 +212,11 @@ void PgConnection::ask(const char* sql, const std::vector<PgValue>& values) {
 
 PgRows PgConnection::answer() {
   if (!connection_) fail("the connection to the database was lost");
-  PQsendFlushRequest(connection_);
-  flush();
+  if (!is_on_its_way_) {  // once for all that was asked, and not for each answer
+    PQsendFlushRequest(connection_);
+    flush();
+    is_on_its_way_ = true;
+  }
   for (;;) {
     bool is_asked = sent_.front();
     PgRows rows(take());

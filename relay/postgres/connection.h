@@ -96,6 +96,7 @@ class PgConnection {
   std::int64_t down_until_ms_ = 0;  // no use in trying before
   std::map<const char*, std::string> prepared_;
   std::deque<bool> sent_;  // whose results are still to come; true: an answer that is asked for
+  bool is_on_its_way_ = false;  // all that was sent
   bool warned_ = false;
 };
 

@@ -31,9 +31,12 @@ std::optional<Bytes> PostgresStorage::blob(const Hash32& vault, const Hash32& ha
   return base::to_bytes(rows.bytes(0, 0));
 }
 
-bool PostgresStorage::has_blob(const Hash32& vault, const Hash32& hash) {
-  return db_.query("SELECT 1 FROM blob WHERE vault_id = $1 AND hash = $2", {vault, hash}).size() >
-         0;
+std::set<Hash32> PostgresStorage::blobs_of(const Hash32& vault, const std::vector<Hash32>& hashes) {
+  PgRows rows = db_.query("SELECT hash FROM blob WHERE vault_id = $1 AND hash = ANY($2::bytea[])",
+                          {vault, PgValue::list(hashes)});
+  std::set<Hash32> out;
+  for (int i = 0; i < rows.size(); ++i) out.insert(hash_of(rows.bytes(i, 0)));
+  return out;
 }
 
 bool PostgresStorage::put_blob(const Hash32& vault, const Hash32& hash, ByteView body,
@@ -127,7 +130,10 @@ Storage::Mail PostgresStorage::put_mail(const Id16& slot, ByteView body, std::in
                                         std::int64_t expires_ms) {
   db_.run("DELETE FROM mailbox WHERE expires_ms <= $1", {now_ms});
   if (std::optional<Bytes> there = mail(slot, now_ms)) {
-    return *there == base::to_bytes(body) ? Mail::stored : Mail::taken;
+    if (*there != base::to_bytes(body)) return Mail::taken;
+    // Written again, so that this answer, too, waits for what makes it durable.
+    db_.run("UPDATE mailbox SET expires_ms = expires_ms WHERE slot = $1", {slot});
+    return Mail::stored;
   }
   if (db_.query("SELECT count(*) FROM mailbox").integer(0, 0) >= kMaxMail) return Mail::full;
   db_.run("INSERT INTO mailbox VALUES($1, $2, $3)", {slot, body, expires_ms});

@@ -13,8 +13,9 @@ constexpr const char* kVaultToWrite =
     "SELECT log_id, head, chain, control_head, control_count, floor, bytes, quota, changes, "
     "checkpoints, healing_ms, anew_ms, reserved_ms, reserved_by FROM vault WHERE vault_id = $1 "
     "FOR UPDATE";
-constexpr const char* kPlace =
-    "SELECT position, leaf FROM batch WHERE vault_id = $1 AND batch_id = $2";
+constexpr const char* kPlaces =
+    "SELECT batch_id, position, leaf FROM batch WHERE vault_id = $1 AND batch_id = "
+    "ANY($2::bytea[])";
 constexpr const char* kLeaf = "SELECT leaf FROM device WHERE vault_id = $1 AND device = $2";
 constexpr const char* kChain = "SELECT chain FROM batch WHERE vault_id = $1 AND position = $2";
 // One after another, as long as they fit and are there: no batch behind the page is touched.
@@ -46,11 +47,6 @@ std::optional<Vault> vault_of(const PgRows& rows) {
                rows.integer(0, 11),
                rows.integer(0, 12),
                array_of<32>(rows.bytes(0, 13))};
-}
-
-std::optional<std::pair<std::uint64_t, Hash32>> place_of(const PgRows& rows) {
-  if (rows.size() == 0) return std::nullopt;
-  return std::pair(rows.number(0, 0), array_of<32>(rows.bytes(0, 1)));
 }
 
 std::optional<Hash32> hash_of(const PgRows& rows) {
@@ -107,6 +103,7 @@ void PostgresStorage::group(Access access, const std::function<void()>& work) {
     write_vaults();
     db_.commit();
     in_group_ = false;
+    forget();
   } catch (...) {
     in_group_ = false;
     db_.rollback();
@@ -124,19 +121,21 @@ void PostgresStorage::forget() {
 // All questions first, then all answers: one round trip.
 void PostgresStorage::expect(const std::vector<Expected>& expected) {
   std::set<Hash32> vaults;
-  std::set<InVault> places, leaves;
+  std::map<Hash32, std::vector<Id16>> places;
+  std::set<InVault> leaves;
   for (const Expected& one : expected) {
     if (one.vault == Hash32{}) continue;
     vaults.insert(one.vault);
     for (const auto& [batch, device] : one.batches) {
-      places.emplace(one.vault, batch);
+      places[one.vault].push_back(batch);
+      places_[InVault(one.vault, batch)] = std::nullopt;  // until it is answered
       leaves.emplace(one.vault, device);
     }
-    if (one.log_after) pages_[one.vault].push_back({*one.log_after, one.log_bytes, {}, {}});
+    if (one.log_after) expect_page(one.vault, *one.log_after, one.log_bytes);
   }
   if (vaults.empty()) return;
   for (const Hash32& vault : vaults) db_.ask(writes_ ? kVaultToWrite : kVaultToRead, {vault});
-  for (const auto& [vault, batch] : places) db_.ask(kPlace, {vault, batch});
+  for (const auto& [vault, ids] : places) db_.ask(kPlaces, {vault, PgValue::list(ids)});
   for (const auto& [vault, device] : leaves) db_.ask(kLeaf, {vault, device});
   for (const auto& [vault, pages] : pages_) {
     for (const Page& page : pages) {
@@ -149,7 +148,7 @@ void PostgresStorage::expect(const std::vector<Expected>& expected) {
     row.vault = vault_of(db_.answer());
     row.is_new = !row.vault;
   }
-  for (const InVault& place : places) places_[place] = place_of(db_.answer());
+  for (const auto& [vault, ids] : places) note_places(vault, db_.answer());
   for (const InVault& leaf : leaves) leaves_[leaf] = hash_of(db_.answer()).value_or(Hash32{});
   for (auto& [vault, pages] : pages_) {
     for (Page& page : pages) {
@@ -157,6 +156,13 @@ void PostgresStorage::expect(const std::vector<Expected>& expected) {
       if (page.bytes > 0) page.batches = all_of(db_.answer());
     }
   }
+}
+
+void PostgresStorage::expect_page(const Hash32& vault, std::uint64_t after, std::size_t bytes) {
+  for (const Page& page : pages_[vault]) {
+    if (page.after == after && page.bytes == bytes) return;
+  }
+  pages_[vault].push_back({after, bytes, {}, {}});
 }
 
 std::optional<Vault> PostgresStorage::vault(const Hash32& id) {
@@ -207,11 +213,30 @@ std::vector<Hash32> PostgresStorage::vaults(const Hash32& after, std::size_t lim
   return out;
 }
 
-std::optional<std::pair<std::uint64_t, Hash32>> PostgresStorage::batch_place(const Hash32& vault,
-                                                                             const Id16& batch) {
-  auto [found, is_unknown] = places_.try_emplace(InVault(vault, batch));
-  if (is_unknown) found->second = place_of(db_.query(kPlace, {vault, batch}));
-  return found->second;
+std::optional<Storage::Stored> PostgresStorage::batch_place(const Hash32& vault,
+                                                            const Id16& batch) {
+  auto found = places_.find(InVault(vault, batch));
+  if (found != places_.end()) return found->second;
+  std::map<Id16, Stored> here = batch_places(vault, {batch});
+  if (here.empty()) return places_[InVault(vault, batch)];
+  return here.begin()->second;
+}
+
+std::map<Id16, Storage::Stored> PostgresStorage::batch_places(const Hash32& vault,
+                                                              const std::vector<Id16>& batches) {
+  return note_places(vault, db_.query(kPlaces, {vault, PgValue::list(batches)}));
+}
+
+std::map<Id16, Storage::Stored> PostgresStorage::note_places(const Hash32& vault,
+                                                             const PgRows& rows) {
+  std::map<Id16, Stored> out;
+  for (int i = 0; i < rows.size(); ++i) {
+    auto id = array_of<16>(rows.bytes(i, 0));
+    Stored place(rows.number(i, 1), array_of<32>(rows.bytes(i, 2)));
+    places_[InVault(vault, id)] = place;
+    out.emplace(id, place);
+  }
+  return out;
 }
 
 void PostgresStorage::add_batch(const Hash32& vault, const Place& place, const wire::Stub& stub,
@@ -317,11 +342,12 @@ std::optional<std::int64_t> PostgresStorage::control_time(const Hash32& vault,
   return rows.integer(0, 0);
 }
 
-std::vector<Bytes> PostgresStorage::control(const Hash32& vault, std::uint64_t after) {
+std::vector<Bytes> PostgresStorage::control(const Hash32& vault, std::uint64_t from,
+                                            std::size_t limit) {
   return all_of(
       db_.query("SELECT record FROM control WHERE vault_id = $1 AND position >= $2 ORDER BY "
-                "position LIMIT 500",
-                {vault, after}));
+                "position LIMIT $3",
+                {vault, from, std::uint64_t{limit}}));
 }
 
 }  // namespace holdfast::relay

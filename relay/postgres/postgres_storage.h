@@ -23,8 +23,9 @@ class PostgresStorage : public Storage {
   std::map<Hash32, std::uint64_t> changes(const std::vector<Hash32>& vaults) override;
   void erase(const Hash32& vault, ByteView request, std::int64_t now_ms) override;
   std::optional<Bytes> erased(const Hash32& vault) override;
-  std::optional<std::pair<std::uint64_t, Hash32>> batch_place(const Hash32& vault,
-                                                              const Id16& batch) override;
+  std::optional<Stored> batch_place(const Hash32& vault, const Id16& batch) override;
+  std::map<Id16, Stored> batch_places(const Hash32& vault,
+                                      const std::vector<Id16>& batches) override;
   void add_batch(const Hash32& vault, const Place& place, const wire::Stub& stub,
                  ByteView body) override;
   Dropped drop_bodies(const Hash32& vault, std::uint64_t upto, std::int64_t before_ms) override;
@@ -37,11 +38,12 @@ class PostgresStorage : public Storage {
   void add_control(const Hash32& vault, std::uint64_t position, ByteView record,
                    std::int64_t now_ms) override;
   std::optional<std::int64_t> control_time(const Hash32& vault, std::uint64_t position) override;
-  std::vector<Bytes> control(const Hash32& vault, std::uint64_t after) override;
+  std::vector<Bytes> control(const Hash32& vault, std::uint64_t from,
+                             std::size_t limit = 500) override;
   Bytes checkpoint(const Hash32& vault, Checkpoint which) override;
   void put_checkpoint(const Hash32& vault, Checkpoint which, ByteView bytes) override;
   std::optional<Bytes> blob(const Hash32& vault, const Hash32& hash) override;
-  bool has_blob(const Hash32& vault, const Hash32& hash) override;
+  std::set<Hash32> blobs_of(const Hash32& vault, const std::vector<Hash32>& hashes) override;
   bool put_blob(const Hash32& vault, const Hash32& hash, ByteView body,
                 std::int64_t now_ms) override;
   std::uint64_t drop_blobs(const Hash32& vault, const std::set<Hash32>& kept,
@@ -67,6 +69,8 @@ class PostgresStorage : public Storage {
   };
   void change(const char* sql, const Hash32& vault);
   void write_vaults();
+  void expect_page(const Hash32& vault, std::uint64_t after, std::size_t bytes);
+  std::map<Id16, Stored> note_places(const Hash32& vault, const PgRows& rows);
   void forget();
 
   PgConnection db_;
@@ -75,7 +79,7 @@ class PostgresStorage : public Storage {
   bool failed_ = false;  // a part of the group did: so must all of it
   // What this group knows already.
   std::map<Hash32, Row> vaults_;
-  std::map<InVault, std::optional<std::pair<std::uint64_t, Hash32>>> places_;
+  std::map<InVault, std::optional<Stored>> places_;
   std::map<InVault, Hash32> leaves_;
   struct Page {
     std::uint64_t after = 0;

@@ -159,13 +159,21 @@ void SqliteStorage::put_vault(const Hash32& id, const Vault& vault) {
       .run();
 }
 
-std::optional<std::pair<std::uint64_t, Hash32>> SqliteStorage::batch_place(const Hash32& vault,
-                                                                           const Id16& batch) {
+std::optional<Storage::Stored> SqliteStorage::batch_place(const Hash32& vault, const Id16& batch) {
   Statement query(
       db_.prepare("SELECT position, leaf FROM batch WHERE vault_id = ? AND batch_id = ?"));
   query.bind(ByteView(vault)).bind(ByteView(batch));
   if (!query.step()) return std::nullopt;
   return std::pair(static_cast<std::uint64_t>(query.integer(0)), array_of<32>(query.blob(1)));
+}
+
+std::map<Id16, Storage::Stored> SqliteStorage::batch_places(const Hash32& vault,
+                                                            const std::vector<Id16>& batches) {
+  std::map<Id16, Stored> out;
+  for (const Id16& batch : batches) {
+    if (std::optional<Stored> place = batch_place(vault, batch)) out.emplace(batch, *place);
+  }
+  return out;
 }
 
 void SqliteStorage::add_batch(const Hash32& vault, const Place& place, const wire::Stub& stub,
@@ -248,10 +256,14 @@ std::optional<Bytes> SqliteStorage::blob(const Hash32& vault, const Hash32& hash
   return base::to_bytes(query.blob(0));
 }
 
-bool SqliteStorage::has_blob(const Hash32& vault, const Hash32& hash) {
-  Statement query(db_.prepare("SELECT 1 FROM blob WHERE vault_id = ? AND hash = ?"));
-  query.bind(ByteView(vault)).bind(ByteView(hash));
-  return query.step();
+std::set<Hash32> SqliteStorage::blobs_of(const Hash32& vault, const std::vector<Hash32>& hashes) {
+  std::set<Hash32> out;
+  for (const Hash32& hash : hashes) {
+    Statement query(db_.prepare("SELECT 1 FROM blob WHERE vault_id = ? AND hash = ?"));
+    query.bind(ByteView(vault)).bind(ByteView(hash));
+    if (query.step()) out.insert(hash);
+  }
+  return out;
 }
 
 bool SqliteStorage::put_blob(const Hash32& vault, const Hash32& hash, ByteView body,
@@ -370,12 +382,13 @@ std::optional<std::int64_t> SqliteStorage::control_time(const Hash32& vault,
   return query.integer(0);
 }
 
-std::vector<Bytes> SqliteStorage::control(const Hash32& vault, std::uint64_t after) {
+std::vector<Bytes> SqliteStorage::control(const Hash32& vault, std::uint64_t from,
+                                          std::size_t limit) {
   std::vector<Bytes> out;
   Statement query(
       db_.prepare("SELECT record FROM control WHERE vault_id = ? AND position >= ? ORDER BY "
-                  "position LIMIT 500"));
-  query.bind(ByteView(vault)).bind(after);
+                  "position LIMIT ?"));
+  query.bind(ByteView(vault)).bind(from).bind(std::uint64_t{limit});
   while (query.step()) out.push_back(base::to_bytes(query.blob(0)));
   return out;
 }

@@ -27,6 +27,35 @@ void sign_in(store::Engine& engine, RelayClient& client, const crypto::SigningKe
   client.accept_session(ask(engine, client.session(key, nonce)));
 }
 
+Error erased(const Membership& membership, ByteView body) {
+  std::string by;
+  std::string origin;
+  try {
+    wire::Erasure erasure = wire::decode_erasure(body);
+    origin = erasure.origin;
+    const wire::ControlState& list = membership.control();
+    base::Id16 id = wire::device_id_of(erasure.signer);
+    const wire::EnrolledDevice* device = list.device(id);
+    bool is_device = device && device->sign == erasure.signer && !device->revoked;
+    bool is_recovery = erasure.signer == list.recovery().sign;
+    bool is_signed = wire::verify(erasure.signer, wire::kSignErasure, membership.vault(),
+                                  wire::erasure_message(erasure), erasure.signature);
+    // For another relay it proves nothing of this one.
+    is_signed = is_signed && membership.relay() == origin;
+    if (is_signed && is_device) by = "'" + membership.device_name(id).name + "'";
+    if (is_signed && is_recovery) by = "whoever has the recovery code";
+  } catch (const Error&) {
+    // Nobody's.
+  }
+  std::string message =
+      "the relay says that the vault was erased from it, and shows no request of a device that is "
+      "known here: whoever runs it did so, or a newer device, or it does not tell the truth";
+  if (!by.empty()) message = by + " has erased the vault from " + origin;
+  message +=
+      ": what this device has stays here; choose another relay, or make a new vault from a backup";
+  return Error(ErrorCode::refused, message);
+}
+
 namespace {
 
 // A counter that does the work: 2^bits tries on average, half a microsecond each.

@@ -37,6 +37,9 @@ struct FetchedList {
   void fetch(store::Engine& engine, const RelayClient& client);
 };
 
+// What a relay's 410 means to who knows the device list: whose signed request it shows, if any.
+Error erased(const Membership& membership, ByteView body);
+
 // A device that is in the vault at work on its list, signed in. Nobody syncs meanwhile: keep it
 // short.
 class MemberClient {

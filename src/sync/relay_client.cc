@@ -191,8 +191,7 @@ void check_answer(const base::HttpResponse& response) {
     case 410:
       throw Error(ErrorCode::refused,
                   "the relay says that the vault was erased from it: what this device has stays "
-                  "here; choose another relay, or make a new vault from a backup " +
-                      reason);
+                  "here; choose another relay, or make a new vault from a backup");
     case 413:
     case 507: throw Error(ErrorCode::too_large, "the relay has no more room for it " + reason);
     case 404: throw Error(ErrorCode::not_found, "the relay does not have it " + reason);

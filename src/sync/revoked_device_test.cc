@@ -8,6 +8,35 @@
 namespace holdfast::sync {
 namespace {
 
+// The relay shows whose request it followed: its word alone is not taken for one.
+TEST(ErasedVault, DevicesLearnWhoErasedTheVaultFromTheRelay) {
+  for (bool by_operator : {false, true}) {
+    TestVault vault(2);
+    vault[1].store->store("a", {{"n", 1}});
+    vault.settle();
+    if (by_operator) {
+      base::Hash32 id = Membership(vault[0].store->engine()).vault();
+      vault.relay.storage.erase(id, {}, 1);
+      vault.relay.restart();
+    } else {
+      EXPECT_EQ(vault[0].vault().erase_from_relay(), std::nullopt);
+    }
+    SyncResult result = vault[1].sync->sync();
+    EXPECT_EQ(result.error, ErrorCode::refused);
+    EXPECT_EQ(result.message.find("'device-1' has erased") != std::string::npos, !by_operator);
+    EXPECT_EQ(result.message.find("shows no request of a device") != std::string::npos, by_operator)
+        << result.message;
+    EXPECT_TRUE(vault[1].store->retrieve("a"));
+    if (by_operator) continue;
+    // A request that is not this vault's device's proves nothing.
+    vault.relay.after = [](const base::HttpRequest&, base::HttpResponse& response) {
+      if (response.status == 410) response.body.back() ^= 1;
+    };
+    EXPECT_NE(vault[1].sync->sync().message.find("shows no request of a device"),
+              std::string::npos);
+  }
+}
+
 // A device that is about to be taken out pushes and renames as fast as it can.
 TEST(HostileDevice, ItCannotOutrunItsRevocation) {
   TestVault vault(3);

@@ -4,6 +4,7 @@
 
 #include "holdfast/error.h"
 #include "src/sync/acknowledgements.h"
+#include "src/sync/control_client.h"
 
 namespace holdfast::sync {
 namespace {
@@ -186,6 +187,7 @@ void Session::deliver(const base::HttpResponse& response) {
       prepared_ = false;
       return;
     }
+    if (response.status == 410) throw erased(membership_, response.body);
     check_answer(response);
     bytes_ += response.body.size() + request_.body.size();
     push_bytes_ = std::min(kPushBytes, push_bytes_ + push_bytes_ / 8);

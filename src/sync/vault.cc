@@ -134,12 +134,18 @@ void Vault::use_relay(const std::string& given, const std::string& invitation) {
   transaction.commit();
 }
 
-void Vault::erase_from_relay() {
+std::optional<std::uint32_t> Vault::erase_from_relay() {
   store::Engine& engine = store_->engine();
   sync::MemberClient member(engine);
   Bytes nonce = sync::ask(engine, member.client().challenge());
   base::Id16 log_id = member.membership().log()->log_id;
-  sync::ask(engine, member.client().erase_vault(engine.identity().sign, log_id, nonce));
+  Bytes answer =
+      sync::ask(engine, member.client().erase_vault(engine.identity().sign, log_id, nonce));
+  if (answer.empty()) return std::nullopt;
+  base::Reader in(answer, "the relay's answer");
+  std::uint32_t days = in.u32();
+  in.expect_end();
+  return days;
 }
 
 std::optional<std::string> Vault::relay() const { return Membership(store_->engine()).relay(); }

@@ -28,8 +28,9 @@ hf_code hf_vault_create(hf_store* store, const char* name, const char* kind, hf_
 /* `invitation`: a code, where the relay asks for one; else NULL. */
 hf_code hf_vault_use_relay(hf_store* store, const char* url, const char* invitation);
 /* Has the relay forget the vault, for all of its devices and for good. Stores keep what they have.
- */
-hf_code hf_vault_erase_from_relay(hf_store* store);
+ * `backup_days`: in how many days the operator's backups forget it as well, as the relay says; -1
+ * where it does not say. May be NULL. */
+hf_code hf_vault_erase_from_relay(hf_store* store, int64_t* backup_days);
 hf_code hf_vault_relay(hf_store* store, char** url); /* NULL where none was chosen */
 
 /* Lets one other device in while both are there. `show` gets the code, typed (twelve characters) or

@@ -61,9 +61,12 @@ class Vault:
         code = native.text_or_null(invitation)
         native.check(lib.hf_vault_use_relay(self._pointer, native.text(url), code))
 
-    def erase_from_relay(self) -> None:
-        """Has the relay forget the vault, for all devices and for good. Stores keep what they have."""
-        native.check(lib.hf_vault_erase_from_relay(self._pointer))
+    def erase_from_relay(self) -> int | None:
+        """Has the relay forget the vault, for all devices and for good. Stores keep what they have.
+        Returns in how many days its backups forget it as well; None where the relay does not say."""
+        days = ffi.new("int64_t *")
+        native.check(lib.hf_vault_erase_from_relay(self._pointer, days))
+        return None if days[0] < 0 else int(days[0])
 
     @property
     def relay(self) -> str | None:
