@@ -32,27 +32,39 @@ Response Service::restore_stubs(const Session& session, ByteView body) {
                 page.after + page.stubs.size() == checkpoint.position &&
                 wire::counts(checkpoint, state);
   if (!may_be) return say(409, "the checkpoint is of another log");
-  std::vector<Id16> ids;
-  ids.reserve(page.stubs.size());
-  for (const wire::Stub& stub : page.stubs) ids.push_back(stub.batch);
-  // Where those asked for are, or 0.
-  std::map<Id16, Storage::Stored> stored = storage_.batch_places(session.vault, ids);
-  std::map<Id16, std::uint64_t> here;
+  // Where those asked for are, or 0: batches are the same where their leaves are.
+  std::map<Hash32, std::uint64_t> here;
+  std::set<Id16> names;
+  for (const wire::Stub& stub : page.stubs) {
+    if (!state.device(stub.device)) return say(400, "a batch is of no device of the vault");
+    bool is_new = names.insert(stub.batch).second && here.emplace(stub.leaf, 0).second;
+    if (!is_new) return say(400, "a batch is named twice");
+  }
+  charge(session.vault, vault.head - page.after);
+  for (std::uint64_t at = page.after; at < vault.head;) {
+    std::vector<wire::Stub> stored = storage_.stubs(session.vault, at);
+    if (stored.empty()) throw Error(ErrorCode::corrupt, "a log has a gap");
+    for (const wire::Stub& stub : stored) {
+      ++at;
+      if (auto asked = here.find(stub.leaf); asked != here.end()) asked->second = at;
+    }
+  }
+  auto stored = storage_.batch_places(session.vault, {names.begin(), names.end()});
   std::uint64_t missing = 0;
   for (const wire::Stub& stub : page.stubs) {
     auto found = stored.find(stub.batch);
-    bool is_here = found != stored.end();
-    if (is_here && found->second.second != stub.leaf) {
+    if (found != stored.end() && found->second.second != stub.leaf) {
       return say(409, "another batch is here under its name");
     }
-    if (!state.device(stub.device)) return say(400, "a batch is of no device of the vault");
-    bool is_new = here.emplace(stub.batch, is_here ? found->second.first : 0).second;
-    if (!is_new) return say(400, "a batch is named twice");
-    missing += !is_here;
+    std::uint64_t& place = here.at(stub.leaf);
+    if (place == 0 && found != stored.end()) place = found->second.first;
+    missing += place == 0;
   }
+  // As for chunks: the checkpoint that comes with it lets go of more.
+  std::uint64_t quota = quota_of(vault);
   bool is_full = vault.head + missing > options_.vault_batches ||
-                 vault.bytes + missing * kPlaceBytes > quota_of(vault);
-  if (is_full) return say(507, kFull);
+                 vault.bytes + missing * kPlaceBytes > quota + quota / 2;
+  if (missing > 0 && is_full) return say(507, kFull);
   if (!has_chunks(session.vault, checkpoint)) return say(409, "a part of it is missing");
   Hash32 history = history_at(session.vault, vault, page.after);
   std::uint64_t position = page.after;
@@ -67,7 +79,7 @@ Response Service::restore_stubs(const Session& session, ByteView body) {
   wire::PushAnswer out;
   storage_.transaction([&] {
     for (const wire::Stub& stub : page.stubs) {
-      std::uint64_t place = here.at(stub.batch);
+      std::uint64_t place = here.at(stub.leaf);
       std::uint64_t goes_to = place == 0 ? vault.head + 1 : place;
       is_of_log = is_of_log && goes_to == ++position;
       if (place != 0) {
@@ -95,25 +107,32 @@ Response Service::restore_stubs(const Session& session, ByteView body) {
   return answer(wire::encode(out));
 }
 
-// What the log's leaves come to up to a place. Page after page it goes on from where it was; to
-// read a long log again counts as many requests, since others wait meanwhile.
-Hash32 Service::history_at(const Hash32& vault_id, const Vault& vault, std::uint64_t position) {
+// To read a long log counts as many requests, since others wait meanwhile.
+void Service::charge(const Hash32& vault, std::uint64_t batches) {
   constexpr double kBatchesOfARequest = 1000;
+  constexpr double kMostBursts = 4;  // or honest devices would be kept out for long
+  rates_[vault].add(
+      std::min(static_cast<double>(batches) / kBatchesOfARequest, kMostBursts * most_at_once()));
+}
+
+// What the log's leaves come to up to a place. Page after page it goes on from where it was.
+Hash32 Service::history_at(const Hash32& vault_id, const Vault& vault, std::uint64_t position) {
   if (histories_.size() > kCachedVaults) histories_.clear();
   History& known = histories_[vault_id];
-  if (known.log_id != vault.log_id || known.position > position) {
-    known = {vault.log_id, 0, wire::history_start()};
-  }
-  rates_[vault_id].add(static_cast<double>(position - known.position) / kBatchesOfARequest);
-  while (known.position < position) {
-    std::vector<wire::Stub> stubs = storage_.stubs(vault_id, known.position);
+  if (known.log_id != vault.log_id) known = {vault.log_id, 0, wire::history_start()};
+  History at = known;
+  if (known.position > position) at = {vault.log_id, 0, wire::history_start()};
+  charge(vault_id, position - at.position);
+  while (at.position < position) {
+    std::vector<wire::Stub> stubs = storage_.stubs(vault_id, at.position);
     if (stubs.empty()) throw Error(ErrorCode::corrupt, "a log has a gap");
     for (const wire::Stub& stub : stubs) {
-      if (known.position == position) break;
-      known.hash = wire::history_next(known.hash, ++known.position, stub.leaf);
+      if (at.position == position) break;
+      at.hash = wire::history_next(at.hash, ++at.position, stub.leaf);
     }
   }
-  return known.hash;
+  if (at.position > known.position) known = at;
+  return at.hash;
 }
 
 // What pages of the log say, looked at again only where something changed.

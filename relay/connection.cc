@@ -9,13 +9,33 @@ namespace {
 
 namespace http = beast::http;
 using Clock = std::chrono::steady_clock;
-using HttpRequest = http::request<http::vector_body<std::uint8_t>>;
+
+// As http::vector_body, without room made for what is only claimed.
+struct GrowingBody {
+  using value_type = Bytes;
+  struct reader {
+    template <bool kIsRequest, typename Fields>
+    reader(http::header<kIsRequest, Fields>&, value_type& out) : body(out) {}
+    void init(const boost::optional<std::uint64_t>&, beast::error_code& error) { error = {}; }
+    template <typename Buffers>
+    std::size_t put(const Buffers& buffers, beast::error_code& error) {
+      error = {};
+      std::size_t had = body.size();
+      body.resize(had + beast::buffer_bytes(buffers));
+      return asio::buffer_copy(asio::buffer(body.data() + had, body.size() - had), buffers);
+    }
+    void finish(beast::error_code& error) { error = {}; }
+    value_type& body;
+  };
+};
+using HttpRequest = http::request<GrowingBody>;
 
 constexpr auto kHandshakeTime = std::chrono::seconds(10);
 constexpr auto kHeaderTime = std::chrono::seconds(60);
 constexpr auto kBodyTime = std::chrono::seconds(30);  // and a second for each of these:
 constexpr std::size_t kBytesPerSecond = 16 * 1024;
-constexpr auto kStallTime = std::chrono::seconds(20);  // in which nothing moves
+constexpr auto kStallTime = std::chrono::seconds(20);       // in which nothing moves
+constexpr auto kWriteStallTime = std::chrono::seconds(60);  // which the system's buffers hide
 constexpr auto kLingerTime = std::chrono::seconds(2);
 constexpr std::size_t kMaxHeader = 8 * 1024;
 constexpr std::size_t kMaxBuffer = 16 * 1024;  // of a connection, for what it has sent so far
@@ -128,7 +148,7 @@ std::optional<Response> Server::Impl::look_at(Asking& asking, bool chunked) {
     ++stats.turned_away;
     return later(429, "too much mail from this address", 60);
   }
-  if (limits.has_room(asking.address, asking.length)) return std::nullopt;
+  if (limits.has_room(asking.address, Asking::counted(asking.length))) return std::nullopt;
   return turn_away();
 }
 
@@ -200,14 +220,18 @@ asio::awaitable<Response> Server::Impl::answer_to(Asking& asking, Handler& handl
 
 // Room is short for moments only where many share an address: better late than told to come again.
 asio::awaitable<bool> Server::Impl::wait_for_room(Asking& asking, std::size_t bytes) {
+  if (bytes == 0) co_return true;
   auto before = std::count_if(turns.begin(), turns.end(),
                               [&](Turn* turn) { return turn->address == asking.address; });
-  if (before == 0 && asking.take(bytes)) co_return true;
+  if (turns.empty() && asking.take(bytes)) co_return true;
   if (turns.size() >= kMostTurns || before >= kMostTurnsOfOne || drains) co_return false;
   Turn turn(*this, asking.address, bytes);
-  turn.timer.expires_after(std::chrono::milliseconds(options.room_wait_ms));
-  beast::error_code error;
-  co_await turn.timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
+  give_turns();  // those before it may wait for what this one does not need
+  if (!turn.is_given) {
+    turn.timer.expires_after(std::chrono::milliseconds(options.room_wait_ms));
+    beast::error_code error;
+    co_await turn.timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
+  }
   if (turn.is_given) asking.add(bytes);
   co_return turn.is_given;
 }
@@ -253,7 +277,7 @@ asio::awaitable<bool> Server::Impl::write(Stream& stream, beast::tcp_stream& tcp
   auto last = Clock::now() + time_for(size);
   http::response_serializer<http::vector_body<std::uint8_t>> rest(out);
   while (!error && !rest.is_done()) {
-    tcp.expires_at(std::min<Clock::time_point>(last, Clock::now() + kStallTime));
+    tcp.expires_at(std::min<Clock::time_point>(last, Clock::now() + kWriteStallTime));
     co_await http::async_write_some(stream, rest, asio::redirect_error(asio::use_awaitable, error));
   }
   co_return !error && goes_on;
@@ -266,7 +290,7 @@ asio::awaitable<void> Server::Impl::serve(Stream& stream, beast::tcp_stream& tcp
   beast::flat_buffer buffer(kMaxBuffer);
   Link link(links, [&tcp] { tcp.cancel(); });
   for (bool goes_on = true; goes_on && !drains;) {
-    std::optional<http::request_parser<http::vector_body<std::uint8_t>>> parser(std::in_place);
+    std::optional<http::request_parser<GrowingBody>> parser(std::in_place);
     parser->header_limit(kMaxHeader);
     parser->body_limit(kMaxBody);  // until the header has told who asks
     tcp.expires_after(kHeaderTime);

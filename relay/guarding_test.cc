@@ -225,12 +225,13 @@ TEST(RelayStubs, AreTakenOnceAndCount) {
   Hash32 chunk_hash = wire::sha256({chunk});
   ASSERT_EQ(member.call("PUT", "blobs/" + base::to_hex(chunk_hash), chunk).status, 200);
   Hash32 id = member.device.vault();
+  std::uint8_t name = 0;
   auto restore = [&](std::vector<std::uint8_t> batches) {
     wire::StubRestore out;
     out.page.log_id = rig.storage.vault(id)->log_id;
     out.checkpoint.history = wire::history_start();
     for (std::uint8_t n : batches) {
-      Id16 batch{n};
+      Id16 batch{n, name};
       Hash32 leaf{n};
       out.page.stubs.push_back({batch, wire::device_id_of(member.device.pk), leaf});
       out.checkpoint.history =
@@ -252,10 +253,14 @@ TEST(RelayStubs, AreTakenOnceAndCount) {
   EXPECT_EQ(rig.storage.vault(id)->bytes, before + 3 * kPlaceBytes);
   // Again: they are there, and need no more room.
   Vault full = rig.storage.vault(id).value();
-  full.quota = full.bytes;
+  full.quota = full.bytes * 2 / 3;
   rig.storage.put_vault(id, full);
   EXPECT_EQ(restore({1, 2, 3}), 200);
   EXPECT_EQ(restore({1, 2, 3, 4}), 507);
+  EXPECT_EQ(rig.storage.vault(id)->head, 3u);
+  // Under another name it is the same batch, and stays where it is.
+  name = 9;
+  EXPECT_EQ(restore({1, 2, 3}), 200);
   EXPECT_EQ(rig.storage.vault(id)->head, 3u);
 }
 

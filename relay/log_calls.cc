@@ -10,7 +10,8 @@ namespace {
 
 constexpr std::uint64_t kMaxWaitMs = 55'000;
 // A log begins anew this often at most: it takes as long as the log is, and others wait.
-constexpr std::int64_t kRestartMs = 60'000;             // and as much again
+constexpr std::int64_t kRestartMs = 60'000;  // and as much again
+constexpr std::int64_t kMostRestartMs = 3'600'000;
 constexpr std::uint64_t kRestartBatches = 10'000;       // for each of so many batches
 constexpr std::int64_t kHealMs = 7 * 24 * 3'600'000LL;  // how long its vault may be healed then
 
@@ -134,7 +135,8 @@ Response Service::restart(const Session& session, ByteView body) {
     }
     if (!lost) return say(409, "the log holds it");
     std::int64_t now = clock_.now_ms();
-    auto pause = kRestartMs * static_cast<std::int64_t>(1 + vault->head / kRestartBatches);
+    auto pause = std::min(kRestartMs * static_cast<std::int64_t>(1 + vault->head / kRestartBatches),
+                          kMostRestartMs);
     if (vault->anew_ms != 0 && now < vault->anew_ms + pause) {
       return later(503, "the log began anew just now: try again later", 5);
     }

@@ -55,7 +55,10 @@ struct Server::Impl {
         : server(in), timer(in.context), address(from), bytes(wanted) {
       place = server.turns.insert(server.turns.end(), this);
     }
-    ~Turn() { server.turns.erase(place); }
+    ~Turn() {
+      server.turns.erase(place);
+      server.give_turns();  // others may have waited behind it
+    }
     Turn(const Turn&) = delete;
     Turn& operator=(const Turn&) = delete;
     Impl& server;
@@ -149,8 +152,9 @@ struct Server::Impl {
   void give_turns() {
     if (context.stopped()) return;
     for (Turn* turn : turns) {
+      if (turn->is_given) continue;
       if (limits.bytes() + turn->bytes > options.limits.bytes) return;
-      if (turn->is_given || !limits.take(turn->address, turn->bytes)) continue;
+      if (!limits.take(turn->address, turn->bytes)) continue;
       turn->is_given = true;
       turn->timer.cancel();
     }

@@ -79,9 +79,12 @@ Storage::Expected Service::expected(const Request& request) const {
   std::optional<Session> session = session_of(request.token);
   std::optional<Hash32> vault = vault_of(request);
   // What needs no token takes its vault in turn, too.
-  bool is_open = request.method == "DELETE" || request.path() == "/v1/vaults" ||
-                 request.path().ends_with("/control/restore");
-  if (vault && is_open && writes(request)) out.vault = *vault;
+  bool is_open =
+      (request.method == "DELETE" && request.path().size() + 1 == kVaultPath) ||
+      (request.method == "POST" &&
+       (request.path() == "/v1/vaults" ||
+        request.path().substr(std::min(request.path().size(), kVaultPath)) == "control/restore"));
+  if (vault && is_open) out.vault = *vault;
   if (!session || session->vault != vault) return out;  // a stranger: nothing is fetched for it
   out.vault = *vault;
   auto rate = rates_.find(*vault);

@@ -123,6 +123,7 @@ class Service {
   // checkpoint_calls.cc
   Response stubs(const Session& session, const std::string& query);
   Response restore_stubs(const Session& session, ByteView body);
+  void charge(const Hash32& vault, std::uint64_t batches);
   Hash32 history_at(const Hash32& vault_id, const Vault& vault, std::uint64_t position);
   Response get_checkpoint(const Session& session, const std::string& query);
   Response propose(const Session& session, ByteView body);

@@ -40,8 +40,6 @@ Error erased(const Membership& membership, ByteView body) {
     bool is_recovery = erasure.signer == list.recovery().sign;
     bool is_signed = wire::verify(erasure.signer, wire::kSignErasure, membership.vault(),
                                   wire::erasure_message(erasure), erasure.signature);
-    // For another relay it proves nothing of this one.
-    is_signed = is_signed && membership.relay() == origin;
     if (is_signed && is_device) by = "'" + membership.device_name(id).name + "'";
     if (is_signed && is_recovery) by = "whoever has the recovery code";
   } catch (const Error&) {
@@ -51,6 +49,10 @@ Error erased(const Membership& membership, ByteView body) {
       "the relay says that the vault was erased from it, and shows no request of a device that is "
       "known here: whoever runs it did so, or a newer device, or it does not tell the truth";
   if (!by.empty()) message = by + " has erased the vault from " + origin;
+  if (!by.empty() && membership.relay() != origin) {
+    message = "the relay says that the vault was erased from it, and shows that " + by +
+              " has erased it from " + origin + ", which is not how this device calls it";
+  }
   message +=
       ": what this device has stays here; choose another relay, or make a new vault from a backup";
   return Error(ErrorCode::refused, message);
