@@ -47,7 +47,9 @@ constexpr std::uint64_t kPlaceBytes = 300;
 
 constexpr const char* kNoVault = "this relay does not hold the vault";
 constexpr const char* kFull = "the vault's quota on this relay is used up";
-constexpr const char* kNotOwn = "this relay does not go by the address that was signed for";
+constexpr const char* kNotOwn =
+    "this relay does not go by the address that this device uses: its operator names that with "
+    "--origin";
 constexpr const char* kReserved = "a device is being revoked: try again a little later";
 
 // No database's arithmetic with it overflows.

@@ -179,6 +179,9 @@ asio::awaitable<std::optional<bool>> Server::Impl::read_body(Stream& stream, bea
 }
 
 asio::awaitable<Response> Server::Impl::answer_to(Asking& asking, Handler& handler) {
+  if (asking.request.method == "GET" && asking.request.target == "/healthz") {
+    co_return say(200, "ok\n");  // whatever the storage does
+  }
   if (asking.request.method == "GET" && asking.request.target == "/readyz") {
     bool is_ready = !drains && co_await ready(handler);
     co_return is_ready ? say(200, "ready\n") : say(503, "not ready\n");

@@ -1,5 +1,6 @@
 // holdfast-relay: the server that stores what it cannot read.
 
+#include <arpa/inet.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/sinks/stdout_sinks.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <array>
 #include <cctype>
 #include <cstdio>
 #include <filesystem>
@@ -81,6 +83,17 @@ void start_log(const Options& options) {
 std::vector<std::string> origins_of(const Options& options, const relay::ServerOptions& listen,
                                     std::uint16_t port) {
   std::vector<std::string> origins = options.service.origins;
+  for (std::string& origin : origins) {
+    while (origin.ends_with('/')) origin.pop_back();
+    std::size_t host = origin.find("://");
+    bool is_url = (origin.starts_with("https://") || origin.starts_with("http://")) &&
+                  origin.size() > host + 3 && origin.find('/', host + 3) == std::string::npos;
+    if (is_url) continue;
+    throw Error(ErrorCode::invalid_argument,
+                "--origin takes the URL that devices use, like https://relay.example, without a "
+                "path, not '" +
+                    origin + "'");
+  }
   std::string scheme = options.certificate.empty() ? "http://" : "https://";
   if (is_loopback(listen.address)) {
     for (const char* host : {"127.0.0.1", "localhost", "[::1]"}) {
@@ -88,9 +101,9 @@ std::vector<std::string> origins_of(const Options& options, const relay::ServerO
     }
   } else if (origins.empty()) {
     throw Error(ErrorCode::invalid_argument,
-                "beyond loopback, devices only speak HTTPS: give --tls-certificate and --tls-key, "
-                "or put this relay behind a TLS proxy; and name the URL that devices use with "
-                "--origin https://relay.example");
+                "beyond loopback, name the URL that devices use with --origin "
+                "https://relay.example; devices only speak HTTPS there: give --tls-certificate and "
+                "--tls-key, or put this relay behind a TLS proxy");
   }
   return origins;
 }
@@ -215,7 +228,8 @@ void add_options(CLI::App& app, Options& options) {
   add("--postgres", options.place.postgres,
       "PostgreSQL database instead, as libpq names it; leave passwords to PGPASSFILE");
   add("--origin", options.service.origins,
-      "URL by which devices reach this relay, where that is not its own address (a proxy)");
+      "URL by which devices reach this relay, where that is not its own address on loopback")
+      ->delimiter(',');
   app.add_flag("--restored", options.restored,
                "the data was put back from a backup: have devices bring back what it lacks");
   add("--retention-days", options.retention_days,
@@ -225,10 +239,20 @@ void add_options(CLI::App& app, Options& options) {
   add("--tls-certificate", options.certificate,
       "certificate chain in PEM, to speak TLS; read again on SIGHUP");
   add("--tls-key", options.private_key, "its private key in PEM");
-  add("--proxy", options.proxies, "address of a proxy whose X-Forwarded-For is believed");
+  add("--proxy", options.proxies, "address of a proxy whose X-Forwarded-For is believed")
+      ->delimiter(',')
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            std::array<unsigned char, 16> ip{};
+            bool is_ip = ::inet_pton(AF_INET, text.c_str(), ip.data()) == 1 ||
+                         ::inet_pton(AF_INET6, text.c_str(), ip.data()) == 1;
+            return is_ip ? "" : "'" + text + "' is not an IP address";
+          },
+          "IP"));
   add("--metrics", options.metrics, "address and port for Prometheus, apart from the devices'");
   add("--drain-seconds", options.drain_s,
       "on SIGTERM, how long what is being asked may take to end")
+      ->check(CLI::Range(0, 3600))
       ->capture_default_str();
   add("--shards", options.shards, "SQLite files of a new --data, each with a thread")
       ->check(CLI::Range(1, 256))
@@ -237,8 +261,10 @@ void add_options(CLI::App& app, Options& options) {
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
   add("--vault-megabytes", options.vault_megabytes, "quota of a vault that has none of its own")
+      ->check(CLI::Range(1, 1'000'000'000))
       ->capture_default_str();
   add("--vault-requests", options.service.requests_per_s, "of one vault, a second")
+      ->check(CLI::Range(0.1, 1e9))
       ->capture_default_str();
   add("--admission", options.admission,
       "of new vaults: open, invite (see 'holdfast-relay invite'), work (a puzzle for the device)")
@@ -247,16 +273,22 @@ void add_options(CLI::App& app, Options& options) {
   add("--backup-days", options.service.backup_days,
       "how long you keep backups (0: there are none): who erases a vault is told")
       ->check(CLI::Range(0, 36500));
-  add("--max-connections", options.limits.connections, "at once")->capture_default_str();
+  add("--max-connections", options.limits.connections, "at once")
+      ->check(CLI::Range(1, 10'000'000))
+      ->capture_default_str();
   add("--address-connections", options.limits.connections_of_one, "from one address at once")
+      ->check(CLI::Range(1, 10'000'000))
       ->capture_default_str();
   add("--address-vaults", options.limits.vaults_per_hour, "made from one address in an hour")
+      ->check(CLI::Range(0.0, 1e9))
       ->capture_default_str();
   add("--address-mails", options.limits.mails_per_hour,
       "pairing messages from one address in an hour")
+      ->check(CLI::Range(0.0, 1e9))
       ->capture_default_str();
   add("--address-strangers", options.limits.strangers_per_s,
       "requests without a token from one address in a second")
+      ->check(CLI::Range(0.1, 1e9))
       ->capture_default_str();
   app.add_flag("--log-json", options.logs_json, "log lines as JSON");
   app.add_flag("--log-requests", options.logs_requests,

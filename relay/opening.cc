@@ -68,6 +68,9 @@ Opened open_storages(const Place& place, std::size_t shards, std::size_t connect
     return out;
   }
   std::error_code error;
+  if (!alone && !fs::is_directory(place.data, error)) {
+    throw Error(ErrorCode::not_found, place.data + " is no relay's folder");
+  }
   fs::create_directories(place.data, error);
   if (error) throw Error(ErrorCode::io, "cannot make " + place.data + ": " + error.message());
   base::Environment environment = base::system_environment();

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "holdfast/error.h"
@@ -19,11 +20,12 @@ constexpr std::int64_t kDayMs = 24 * 3'600'000LL;
 
 struct Arguments {
   std::string vault;
-  std::uint64_t megabytes = 0;
+  std::int64_t megabytes = 0;
   std::int64_t days = 14;
   std::int64_t retention_days = 90;
   std::size_t count = 1;
   std::string out;
+  std::string list;
   bool json = false;
   bool totals = false;
   bool sure = false;
@@ -101,10 +103,14 @@ int set_quota(Opened& opened, const Arguments& args) {
   storage.transaction([&] {
     std::optional<Vault> vault = storage.vault(id);
     if (!vault) throw Error(ErrorCode::not_found, "this relay does not hold the vault");
-    vault->quota = args.megabytes << 20;
+    vault->quota = static_cast<std::uint64_t>(args.megabytes) << 20;
     storage.put_vault(id, *vault);
   });
-  std::printf(args.megabytes == 0 ? "the relay's quota again\n" : "set\n");
+  if (args.megabytes == 0) {
+    std::printf("the relay's quota again\n");
+  } else {
+    std::printf("%ld megabytes\n", args.megabytes);
+  }
   return 0;
 }
 
@@ -142,12 +148,54 @@ int verify(Opened& opened, const Arguments& args) {
     Hash32 id = parse_vault(args.vault);
     one(storage_of(opened, id), id);
   }
+  for (auto& storage : opened.storages) {
+    for (const std::string& what : storage->damage()) {
+      ++faults;
+      std::printf("the database itself: %s\n", what.c_str());
+    }
+  }
   std::printf("%lu vaults, %lu batches, %lu faults\n", vaults, batches, faults);
   return faults == 0 ? 0 : 1;
 }
 
+int list_erased(Opened& opened, const Arguments&) {
+  for (auto& storage : opened.storages) {
+    Hash32 last{};
+    for (;;) {
+      std::vector<Hash32> ids;
+      storage->group(Storage::Access::read, [&] { ids = storage->erased_vaults(last, kAtOnce); });
+      if (ids.empty()) break;
+      for (const Hash32& id : ids) std::printf("%s\n", base::to_hex(id).c_str());
+      last = ids.back();
+    }
+  }
+  return 0;
+}
+
+// Those that were erased since a backup was made: also where it does not hold them, or their
+// devices could bring them back.
+int erase_again(Opened& opened, const Arguments& args) {
+  std::ifstream file(args.list);
+  if (!file) throw Error(ErrorCode::io, "cannot read " + args.list);
+  std::int64_t now = base::system_environment().clock->now_ms();
+  std::size_t count = 0;
+  for (std::string line; std::getline(file, line); ++count) {
+    Hash32 id = parse_vault(line);
+    Storage& storage = storage_of(opened, id);
+    storage.transaction([&] {
+      if (storage.vault(id) || !storage.erased(id)) storage.erase(id, {}, now);
+    });
+  }
+  std::printf("%zu vaults are erased\n", count);
+  return 0;
+}
+
 int erase(Opened& opened, const Arguments& args) {
   if (!args.sure) throw Error(ErrorCode::invalid_argument, "this is for good: say --yes");
+  if (args.vault.empty() == args.list.empty()) {
+    throw Error(ErrorCode::invalid_argument, "give a vault's id, or --list FILE");
+  }
+  if (!args.list.empty()) return erase_again(opened, args);
   Hash32 id = parse_vault(args.vault);
   Storage& storage = storage_of(opened, id);
   bool was_there = false;
@@ -260,6 +308,9 @@ void add_operator_commands(CLI::App& app, const Place& place, std::function<int(
     CLI::App* command = app.add_subcommand(name, help);
     command->callback([&run, &place, args, work] {
       run = [&place, args, work] {
+        if (place.data.empty() == place.postgres.empty()) {
+          throw Error(ErrorCode::invalid_argument, "give --data FOLDER or --postgres DATABASE");
+        }
         Opened opened = open_storages(place, 0, 1, false);
         return work(opened, *args);
       };
@@ -271,18 +322,29 @@ void add_operator_commands(CLI::App& app, const Place& place, std::function<int(
   command->add_flag("--totals", args->totals, "the sums only");
   command = add("quota", "gives a vault a quota of its own", set_quota);
   command->add_option("VAULT", args->vault, "its id")->required();
-  command->add_option("MEGABYTES", args->megabytes, "0: the relay's again")->required();
+  command->add_option("MEGABYTES", args->megabytes, "0: the relay's again")
+      ->required()
+      ->check(CLI::Range(0, 1'000'000'000));
   command = add("expire", "lets go now of what the relay lets go of by and by", expire);
   command->add_option("--retention-days", args->retention_days, "as the relay's")
+      ->envname("HOLDFAST_RELAY_RETENTION_DAYS")
+      ->check(CLI::Range(1, 36500))
       ->capture_default_str();
   command = add("verify", "computes lists, leaves, signatures and chains again", verify);
   command->add_option("VAULT", args->vault, "one; else all");
   command = add("erase", "deletes a vault, for good", erase);
-  command->add_option("VAULT", args->vault, "its id")->required();
+  command->add_option("VAULT", args->vault, "its id");
+  command->add_option("--list", args->list, "a file of ids instead, as 'erased' prints them");
   command->add_flag("--yes", args->sure, "sure");
+  add("erased", "lists the vaults that were erased: keep it for when a backup is put back",
+      list_erased);
   command = add("invite", "makes codes by which a vault may be created", invite);
-  command->add_option("--days", args->days, "how long they are good")->capture_default_str();
-  command->add_option("--count", args->count, "how many")->capture_default_str();
+  command->add_option("--days", args->days, "how long they are good")
+      ->check(CLI::Range(1, 36500))
+      ->capture_default_str();
+  command->add_option("--count", args->count, "how many")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
   command = add(
       "backup", "copies the files while the relay runs",
       [&place](Opened& opened, const Arguments& given) { return back_up(opened, place, given); });

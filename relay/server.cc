@@ -17,6 +17,10 @@ std::string address_of(const asio::ip::address& address) {
 
 Server::Impl::Impl(const ServerOptions& chosen)
     : options(chosen), limits(chosen.limits), acceptor(context) {
+  if (options.certificate.empty() != options.private_key.empty()) {
+    throw Error(ErrorCode::invalid_argument,
+                "TLS needs both: --tls-certificate and --tls-key; without either it is plain HTTP");
+  }
   if (!options.certificate.empty()) load_certificate();
   beast::error_code error;
   auto address = asio::ip::make_address(options.address, error);

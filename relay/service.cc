@@ -133,7 +133,11 @@ Response Service::handle(const Request& request) try {
     case ErrorCode::malformed:
     case ErrorCode::protocol:
     case ErrorCode::newer_version: return say(400, error.what());
-    default: return later(503, "the relay cannot store anything now: try again later", 5);
+    default: {
+      Response out = later(503, "the relay cannot store anything now: try again later", 5);
+      out.fault = error.what();
+      return out;
+    }
   }
 }
 

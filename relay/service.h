@@ -40,6 +40,7 @@ struct Response {
   };
   std::optional<Wait> wait = std::nullopt;
   std::optional<Hash32> changed = std::nullopt;  // a vault about which others may want to know
+  std::string fault = {};  // why it could not be served: for the operator's log
 };
 
 struct ServiceOptions {

@@ -68,6 +68,10 @@ class Storage {
   // Deletes all that is kept of a vault but the request for it, which says that it was here.
   virtual void erase(const Hash32& vault, ByteView request, std::int64_t now_ms) = 0;
   virtual std::optional<Bytes> erased(const Hash32& vault) = 0;  // that request
+  // Behind `after`, in the order of their ids, `limit` at most.
+  virtual std::vector<Hash32> erased_vaults(const Hash32& after, std::size_t limit) = 0;
+  // What is damaged of what lies under all this, as far as the engine can tell by itself.
+  virtual std::vector<std::string> damage() { return {}; }
 
   // Position and leaf.
   using Stored = std::pair<std::uint64_t, Hash32>;

@@ -196,7 +196,11 @@ bool Workers::try_serve(Worker& worker, std::vector<Waiting*>& group, Storage::A
         for (Waiting* one : group) expected.push_back(worker.service->expected(one->request));
         worker.storage->expect(expected);
       }
-      for (Waiting* one : group) responses.push_back(worker.service->handle(one->request));
+      for (Waiting* one : group) {
+        responses.push_back(worker.service->handle(one->request));
+        const std::string& fault = responses.back().fault;
+        if (!fault.empty()) spdlog::warn("a request could not be served: {}", fault);
+      }
     });
   } catch (const std::exception& error) {
     ++counts_.failed;

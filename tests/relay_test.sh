@@ -31,6 +31,16 @@ expect 2 relay --data a --listen nonsense
 expect 1 relay vaults --data nowhere
 expect 2 relay migrate --data a
 expect 2 relay --data a --tls-certificate missing.pem --tls-key missing.pem
+expect 2 relay --data a --tls-key missing.pem
+expect_err "TLS needs both"
+expect 2 relay --data a --origin nonsense
+expect 2 relay --data a --origin https://relay.example/path
+expect 2 relay --data a --proxy 10.0.0.0/8
+expect 2 relay --data a --vault-requests 0
+expect 2 relay expire --data a --retention-days 0
+expect 2 relay invite --data a --days 0
+expect 2 relay vaults
+[[ ! -e nowhere ]] || fail "looking for a folder made it"
 expect 1 relay migrate --postgres "host=$work/none dbname=x"
 
 # Vaults, quotas, verification.
@@ -113,6 +123,38 @@ mv relay-1.db copy
 rm copy/shards
 expect 1 relay vaults --data copy
 expect 1 relay --listen 127.0.0.1:0 --data copy
+
+# A damaged page is noticed, wherever it is, and no backup is made of it.
+cp -r relay-data damaged
+for shard in damaged/relay-*.db; do
+  python3 - "$shard" <<'PY'
+import os, sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+page = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'batch_by_id'").fetchone()[0]
+db.close()
+with open(sys.argv[1], "r+b") as file:
+    file.seek((page - 1) * 4096)
+    file.write(os.urandom(4096))
+PY
+done
+relay verify --data damaged >out 2>err && fail "a damaged page was not found"
+grep -q "the database itself" out || fail "not named: $(cat out err)"
+expect 1 relay backup damaged-copy --data damaged
+expect_err "damaged"
+
+# What was erased since a backup stays so when that is put back.
+expect 0 relay backup older --data relay-data
+gone=$(relay vaults --data relay-data --json | head -1 | jq -r .vault)
+expect 0 relay erase "$gone" --yes --data relay-data
+expect 0 relay erased --data relay-data
+grep -q "$gone" out || fail "it does not list what was erased"
+cp out erased-list
+expect 2 relay erase --list erased-list --data older
+expect 0 relay erase --list erased-list --yes --data older
+relay vaults --data older | grep -q "$gone" && fail "it is back"
+relay erased --data older | sort >again
+sort erased-list | cmp - again || fail "not all are erased in the backup"
 
 # TLS of its own.
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \

@@ -93,6 +93,15 @@ std::optional<Bytes> PostgresStorage::erased(const Hash32& vault) {
   return base::to_bytes(rows.bytes(0, 0));
 }
 
+std::vector<Hash32> PostgresStorage::erased_vaults(const Hash32& after, std::size_t limit) {
+  PgRows rows =
+      db_.query("SELECT vault_id FROM erased WHERE vault_id > $1 ORDER BY vault_id LIMIT $2",
+                {after, std::uint64_t{limit}});
+  std::vector<Hash32> out;
+  for (int i = 0; i < rows.size(); ++i) out.push_back(hash_of(rows.bytes(i, 0)));
+  return out;
+}
+
 std::int64_t PostgresStorage::reserve_again(const Hash32& vault, const Hash32& signer) {
   PgRows rows = db_.query("SELECT again_ms FROM reservation WHERE vault_id = $1 AND signer = $2",
                           {vault, signer});

@@ -23,6 +23,7 @@ class PostgresStorage : public Storage {
   std::map<Hash32, std::uint64_t> changes(const std::vector<Hash32>& vaults) override;
   void erase(const Hash32& vault, ByteView request, std::int64_t now_ms) override;
   std::optional<Bytes> erased(const Hash32& vault) override;
+  std::vector<Hash32> erased_vaults(const Hash32& after, std::size_t limit) override;
   std::optional<Stored> batch_place(const Hash32& vault, const Id16& batch) override;
   std::map<Id16, Stored> batch_places(const Hash32& vault,
                                       const std::vector<Id16>& batches) override;

@@ -128,6 +128,24 @@ void SqliteStorage::expire(std::int64_t now_ms) {
   }
 }
 
+std::vector<Hash32> SqliteStorage::erased_vaults(const Hash32& after, std::size_t limit) {
+  std::vector<Hash32> out;
+  Statement query(
+      db_.prepare("SELECT vault_id FROM erased WHERE vault_id > ? ORDER BY vault_id LIMIT ?"));
+  query.bind(ByteView(after)).bind(std::uint64_t{limit});
+  while (query.step()) out.push_back(base::Reader(query.blob(0), "a stored value").array<32>());
+  return out;
+}
+
+std::vector<std::string> SqliteStorage::damage() {
+  std::vector<std::string> out;
+  Statement query(db_.prepare("PRAGMA integrity_check(10)"));
+  while (query.step()) {
+    if (query.text(0) != "ok") out.emplace_back(query.text(0));
+  }
+  return out;
+}
+
 void SqliteStorage::back_up(const std::string& path) {
   base::Connection copy(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr, nullptr);
   sqlite3_backup* backup = sqlite3_backup_init(copy.handle(), "main", db_.handle(), "main");
@@ -135,6 +153,12 @@ void SqliteStorage::back_up(const std::string& path) {
   int code = sqlite3_backup_step(backup, -1);
   sqlite3_backup_finish(backup);
   if (code != SQLITE_DONE) copy.fail(code);
+  Statement check(copy.prepare("PRAGMA integrity_check(1)"));
+  if (!check.step() || check.text(0) != "ok") {
+    throw Error(ErrorCode::corrupt,
+                "the relay's data is damaged, and so is this copy: keep earlier ones, and start "
+                "the relay on a copy of the last good one with --restored");
+  }
 }
 
 Bytes SqliteStorage::secret(const std::function<Bytes()>& make) {
