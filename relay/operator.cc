@@ -134,7 +134,12 @@ int expire(Opened& opened, const Arguments& args) {
 int verify(Opened& opened, const Arguments& args) {
   std::uint64_t vaults = 0, batches = 0, faults = 0;
   auto one = [&](Storage& storage, const Hash32& id) {
-    VerifyReport report = verify_vault(storage, id);
+    VerifyReport report;
+    try {
+      report = verify_vault(storage, id);
+    } catch (const Error& error) {
+      report.faults.push_back(std::string("it cannot be read: ") + error.what());
+    }
     ++vaults;
     batches += report.batches;
     faults += report.faults.size();
