@@ -20,7 +20,7 @@ constexpr std::uint64_t kSlices = 4;
 
 TEST_P(EverySeed, KeepsEveryPromiseWhateverFails) {
   std::uint64_t first = number("HOLDFAST_SEED", 1);
-  std::uint64_t usual = std::getenv("HOLDFAST_MODEL_FULL")    ? 3000
+  std::uint64_t usual = std::getenv("HOLDFAST_MODEL_FULL")    ? 1500
                         : std::getenv("HOLDFAST_TEST_STRIDE") ? 60
                                                               : 200;
   std::uint64_t count = number("HOLDFAST_SEEDS", std::getenv("HOLDFAST_SEED") ? 1 : usual);
