@@ -17,7 +17,8 @@ memory() { awk '/^VmHWM/ { print int($2 / 1024) }' "/proc/$relay/status"; }
 honest() { "$BIN/relay_load" push --port "$port" --vaults 16 --clients 16 --rate 400 --seconds "$seconds" --seed "$1"; }
 alone=$(honest 1)
 before=$(memory)
-"$BIN/relay_abuse" --port "$port" --sockets "$abusers" --seconds "$((seconds + 4))" >"$folder/abuse" &
+# On cores that are others' in truth: what its own work costs is not what the relay does to honest devices.
+nice -n 19 "$BIN/relay_abuse" --port "$port" --sockets "$abusers" --seconds "$((seconds + 4))" >"$folder/abuse" &
 abuse=$!
 until_says "$folder/abuse" opened "$abuse"
 sleep 1
@@ -34,5 +35,5 @@ for out in "$alone" "$among"; do
   # Nobody honest was refused or cut off.
   [[ $out =~ retried\ 0\  ]] || { echo "honest devices had to try again" >&2; exit 1; }
 done
-# Rooms are bounded: 64 KiB for each socket is far more than it may have.
-((after - before < 48 + abusers / 16)) || { echo "memory has grown" >&2; exit 1; }
+# Rooms are bounded: 16 KiB for each socket is more than it may have.
+((after - before < 32 + abusers / 64)) || { echo "memory has grown" >&2; exit 1; }
