@@ -39,18 +39,23 @@ Hash32 parse_vault(const std::string& text) {
   return base::Reader(*bytes, "an id").array<32>();
 }
 
+using Visit = std::function<void(Storage&, const Hash32&)>;
+using Listing = std::vector<Hash32> (Storage::*)(const Hash32& after, std::size_t limit);
+
 // Each in a transaction of its own, so that the relay goes on beside this.
-void for_each_vault(Opened& opened, const std::function<void(Storage&, const Hash32&)>& visit) {
-  for (auto& storage : opened.storages) {
-    Hash32 last{};
-    for (;;) {
-      std::vector<Hash32> ids;
-      storage->group(Storage::Access::read, [&] { ids = storage->vaults(last, kAtOnce); });
-      if (ids.empty()) break;
-      for (const Hash32& id : ids) visit(*storage, id);
-      last = ids.back();
-    }
+void for_each(Storage& storage, Listing listing, const Visit& visit) {
+  Hash32 last{};
+  for (;;) {
+    std::vector<Hash32> ids;
+    storage.group(Storage::Access::read, [&] { ids = (storage.*listing)(last, kAtOnce); });
+    if (ids.empty()) return;
+    for (const Hash32& id : ids) visit(storage, id);
+    last = ids.back();
   }
+}
+
+void for_each_vault(Opened& opened, const Visit& visit) {
+  for (auto& storage : opened.storages) for_each(*storage, &Storage::vaults, visit);
 }
 
 Storage& storage_of(Opened& opened, const Hash32& id) {
@@ -147,17 +152,21 @@ int verify(Opened& opened, const Arguments& args) {
       std::printf("%s: %s\n", base::to_hex(id).c_str(), fault.c_str());
     }
   };
-  if (args.vault.empty()) {
-    for_each_vault(opened, one);
-  } else {
+  auto damaged = [&](const std::string& what) {
+    ++faults;
+    std::printf("the database itself: %s\n", what.c_str());
+  };
+  if (!args.vault.empty()) {
     Hash32 id = parse_vault(args.vault);
     one(storage_of(opened, id), id);
   }
   for (auto& storage : opened.storages) {
-    for (const std::string& what : storage->damage()) {
-      ++faults;
-      std::printf("the database itself: %s\n", what.c_str());
+    try {
+      if (args.vault.empty()) for_each(*storage, &Storage::vaults, one);
+    } catch (const Error& error) {
+      damaged(error.what());  // the list of the vaults: there may be more than were read
     }
+    for (const std::string& what : storage->damage()) damaged(what);
   }
   std::printf("%lu vaults, %lu batches, %lu faults\n", vaults, batches, faults);
   return faults == 0 ? 0 : 1;
@@ -165,14 +174,8 @@ int verify(Opened& opened, const Arguments& args) {
 
 int list_erased(Opened& opened, const Arguments&) {
   for (auto& storage : opened.storages) {
-    Hash32 last{};
-    for (;;) {
-      std::vector<Hash32> ids;
-      storage->group(Storage::Access::read, [&] { ids = storage->erased_vaults(last, kAtOnce); });
-      if (ids.empty()) break;
-      for (const Hash32& id : ids) std::printf("%s\n", base::to_hex(id).c_str());
-      last = ids.back();
-    }
+    for_each(*storage, &Storage::erased_vaults,
+             [](Storage&, const Hash32& id) { std::printf("%s\n", base::to_hex(id).c_str()); });
   }
   return 0;
 }

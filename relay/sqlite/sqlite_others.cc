@@ -139,9 +139,13 @@ std::vector<Hash32> SqliteStorage::erased_vaults(const Hash32& after, std::size_
 
 std::vector<std::string> SqliteStorage::damage() {
   std::vector<std::string> out;
-  Statement query(db_.prepare("PRAGMA integrity_check(10)"));
-  while (query.step()) {
-    if (query.text(0) != "ok") out.emplace_back(query.text(0));
+  try {
+    Statement query(db_.prepare("PRAGMA integrity_check(10)"));
+    while (query.step()) {
+      if (query.text(0) != "ok") out.emplace_back(query.text(0));
+    }
+  } catch (const Error& error) {
+    out.emplace_back(error.what());  // some damage ends the check itself
   }
   return out;
 }

@@ -10,33 +10,32 @@
 
 namespace holdfast::crypto {
 
-// Bytes that are kept out of swap and core dumps, guarded against overruns, and wiped when let go
-// (libsodium's sodium_malloc). Move-only. Reading from many threads is safe, writing is not.
+// Bytes that are kept out of swap and core dumps, and wiped when let go. They lie between guard
+// pages (libsodium's sodium_malloc), small ones several to a mapping, each with a canary behind it:
+// a process that wrote over it ends where the secret is let go. Move-only. Reading from many
+// threads is safe, writing is not. Throws std::bad_alloc.
 class Secret {
  public:
   Secret() = default;
-  explicit Secret(std::size_t size) : size_(size) {
-    if (sodium_init() < 0) throw std::bad_alloc();
-    data_.reset(static_cast<std::uint8_t*>(sodium_malloc(size == 0 ? 1 : size)));
-    if (!data_) throw std::bad_alloc();
-    std::memset(data_.get(), 0, size);
-  }
+  explicit Secret(std::size_t size);
   explicit Secret(ByteView bytes) : Secret(bytes.size()) {
-    if (!bytes.empty()) std::memcpy(data_.get(), bytes.data(), bytes.size());
+    if (!bytes.empty()) std::memcpy(data(), bytes.data(), bytes.size());
   }
   Secret copy() const { return Secret(view()); }
 
   std::uint8_t* data() { return data_.get(); }
-  std::size_t size() const { return size_; }
-  std::span<std::uint8_t> span() { return {data_.get(), size_}; }
-  ByteView view() const { return {data_.get(), size_}; }
+  std::size_t size() const { return data_.get_deleter().size; }
+  std::span<std::uint8_t> span() { return {data_.get(), size()}; }
+  ByteView view() const { return {data_.get(), size()}; }
 
  private:
   struct Free {
-    void operator()(std::uint8_t* p) const { sodium_free(p); }
+    Free() : size(0) {}
+    explicit Free(std::size_t of) : size(of) {}
+    std::size_t size;
+    void operator()(std::uint8_t* data) const;
   };
   std::unique_ptr<std::uint8_t, Free> data_;
-  std::size_t size_ = 0;
 };
 
 // Constant-time comparison; false where the lengths differ.
