@@ -34,8 +34,6 @@ constexpr auto kHandshakeTime = std::chrono::seconds(10);
 constexpr auto kHeaderTime = std::chrono::seconds(60);
 constexpr auto kBodyTime = std::chrono::seconds(30);  // and a second for each of these:
 constexpr std::size_t kBytesPerSecond = 16 * 1024;
-constexpr auto kStallTime = std::chrono::seconds(20);       // in which nothing moves
-constexpr auto kWriteStallTime = std::chrono::seconds(60);  // which the system's buffers hide
 constexpr auto kLingerTime = std::chrono::seconds(2);
 constexpr std::size_t kMaxHeader = 8 * 1024;
 constexpr std::size_t kMaxBuffer = 16 * 1024;  // of a connection, for what it has sent so far
@@ -157,25 +155,25 @@ Response Server::Impl::turn_away() {
   return later(503, "the relay is busy: try again later", 2);
 }
 
-// Takes room as the body comes: a length that is only claimed takes none. Nothing: the connection
-// has ended.
+// Takes room as the body comes: a length that is only claimed takes none.
 template <typename Stream, typename Parser>
-asio::awaitable<std::optional<bool>> Server::Impl::read_body(Stream& stream, beast::tcp_stream& tcp,
-                                                             beast::flat_buffer& buffer,
-                                                             Parser& parser, Asking& asking) {
+asio::awaitable<Server::Impl::Body> Server::Impl::read_body(Stream& stream, beast::tcp_stream& tcp,
+                                                            beast::flat_buffer& buffer,
+                                                            Parser& parser, Asking& asking) {
+  std::chrono::milliseconds stall(options.stall_ms);
   auto last = Clock::now() + time_for(asking.length);
   std::size_t had = 0;
   while (!parser.is_done()) {
-    tcp.expires_at(std::min<Clock::time_point>(last, Clock::now() + kStallTime));
+    tcp.expires_at(std::min<Clock::time_point>(last, Clock::now() + stall));
     beast::error_code error;
     co_await http::async_read_some(stream, buffer, parser,
                                    asio::redirect_error(asio::use_awaitable, error));
-    if (error) co_return std::nullopt;
+    if (error) co_return Body::ended;
     std::size_t has = asking.length - parser.content_length_remaining().value_or(0);
-    if (Asking::counted(asking.length) > 0 && !asking.take(has - had)) co_return false;
+    if (Asking::counted(asking.length) > 0 && !asking.take(has - had)) co_return Body::without_room;
     had = has;
   }
-  co_return true;
+  co_return Body::whole;
 }
 
 asio::awaitable<Response> Server::Impl::answer_to(Asking& asking, Handler& handler) {
@@ -280,7 +278,8 @@ asio::awaitable<bool> Server::Impl::write(Stream& stream, beast::tcp_stream& tcp
   auto last = Clock::now() + time_for(size);
   http::response_serializer<http::vector_body<std::uint8_t>> rest(out);
   while (!error && !rest.is_done()) {
-    tcp.expires_at(std::min<Clock::time_point>(last, Clock::now() + kWriteStallTime));
+    auto stalled = Clock::now() + std::chrono::milliseconds(options.write_stall_ms);
+    tcp.expires_at(std::min<Clock::time_point>(last, stalled));
     co_await http::async_write_some(stream, rest, asio::redirect_error(asio::use_awaitable, error));
   }
   co_return !error && goes_on;
@@ -311,9 +310,9 @@ asio::awaitable<void> Server::Impl::serve(Stream& stream, beast::tcp_stream& tcp
       break;
     }
     parser->body_limit(asking.length);
-    std::optional<bool> is_here = co_await read_body(stream, tcp, buffer, *parser, asking);
-    if (!is_here) break;
-    if (!*is_here) {
+    Body body = co_await read_body(stream, tcp, buffer, *parser, asking);
+    if (body == Body::ended) break;
+    if (body == Body::without_room) {
       co_await write(stream, tcp, asking, turn_away(), false);
       break;
     }

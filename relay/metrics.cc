@@ -31,8 +31,8 @@ struct Metrics::Impl {
           .Name("holdfast_relay_now")
           .Help("How many there are now: connections, watchers, bytes of bodies in memory.")
           .Register(registry);
-  prometheus::Family<prometheus::Gauge>& totals =
-      prometheus::BuildGauge()
+  prometheus::Family<prometheus::Counter>& totals =
+      prometheus::BuildCounter()
           .Name("holdfast_relay_events_total")
           .Help(
               "Since the start: groups stored together, requests in them, groups that failed, "
@@ -71,20 +71,24 @@ void Metrics::handle(Request request, Answer done) {
   if (request.method != "GET" || request.target != "/metrics") {
     return done(say(404, "no such path"));
   }
-  auto set = [](auto& family, const char* what, auto value) {
+  auto set = [](prometheus::Family<prometheus::Gauge>& family, const char* what, auto value) {
     family.Add({{"what", what}}).Set(static_cast<double>(value));
+  };
+  auto count_up = [](prometheus::Family<prometheus::Counter>& family, const char* what, auto to) {
+    prometheus::Counter& counter = family.Add({{"what", what}});
+    counter.Increment(static_cast<double>(to) - counter.Value());
   };
   if (impl_->server) {
     const Server::Stats& stats = impl_->server->stats();
     set(impl_->now, "connections", stats.connections.load());
     set(impl_->now, "watchers", stats.watchers.load());
     set(impl_->now, "body_bytes", stats.body_bytes.load());
-    set(impl_->totals, "turned_away", stats.turned_away.load());
+    count_up(impl_->totals, "turned_away", stats.turned_away.load());
     const Workers::Counts& counts = impl_->workers->counts();
-    set(impl_->totals, "groups", counts.groups.load());
-    set(impl_->totals, "grouped_requests", counts.grouped.load());
-    set(impl_->totals, "failed_groups", counts.failed.load());
-    set(impl_->totals, "refused_requests", counts.refused.load());
+    count_up(impl_->totals, "groups", counts.groups.load());
+    count_up(impl_->totals, "grouped_requests", counts.grouped.load());
+    count_up(impl_->totals, "failed_groups", counts.failed.load());
+    count_up(impl_->totals, "refused_requests", counts.refused.load());
   }
   Response response = say(200, prometheus::TextSerializer().Serialize(impl_->registry.Collect()));
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";

@@ -312,8 +312,12 @@ VerifyReport verify_vault(Storage& storage, const Hash32& id) {
 
 void add_operator_commands(CLI::App& app, const Place& place, std::function<int()>& run) {
   auto args = std::make_shared<Arguments>();
-  auto add = [&](const char* name, const char* help, auto work) {
+  auto add = [&](const char* name, const char* help, const char* example, auto work) {
     CLI::App* command = app.add_subcommand(name, help);
+    command->footer(std::string("Where the relay keeps its data is said as to the relay itself: "
+                                "--data or --postgres,\nor in the environment.\nExample:\n"
+                                "  holdfast-relay ") +
+                    example + " --data relay-data");
     command->callback([&run, &place, args, work] {
       run = [&place, args, work] {
         if (place.data.empty() == place.postgres.empty()) {
@@ -325,28 +329,29 @@ void add_operator_commands(CLI::App& app, const Place& place, std::function<int(
     });
     return command;
   };
-  CLI::App* command = add("vaults", "lists them, with what they take", list);
+  CLI::App* command = add("vaults", "lists them, with what they take", "vaults --totals", list);
   command->add_flag("--json", args->json, "a line of JSON each");
   command->add_flag("--totals", args->totals, "the sums only");
-  command = add("quota", "gives a vault a quota of its own", set_quota);
+  command = add("quota", "gives a vault a quota of its own", "quota VAULT 10240", set_quota);
   command->add_option("VAULT", args->vault, "its id")->required();
   command->add_option("MEGABYTES", args->megabytes, "0: the relay's again")
       ->required()
       ->check(CLI::Range(0, 1'000'000'000));
-  command = add("expire", "lets go now of what the relay lets go of by and by", expire);
+  command = add("expire", "lets go now of what the relay lets go of by and by", "expire", expire);
   command->add_option("--retention-days", args->retention_days, "as the relay's")
       ->envname("HOLDFAST_RELAY_RETENTION_DAYS")
       ->check(CLI::Range(1, 36500))
       ->capture_default_str();
-  command = add("verify", "computes lists, leaves, signatures and chains again", verify);
+  command = add("verify", "computes lists, leaves, signatures and chains again", "verify", verify);
   command->add_option("VAULT", args->vault, "one; else all");
-  command = add("erase", "deletes a vault, for good", erase);
+  command = add("erase", "deletes a vault, for good", "erase VAULT --yes", erase);
   command->add_option("VAULT", args->vault, "its id");
   command->add_option("--list", args->list, "a file of ids instead, as 'erased' prints them");
   command->add_flag("--yes", args->sure, "sure");
   add("erased", "lists the vaults that were erased: keep it for when a backup is put back",
-      list_erased);
-  command = add("invite", "makes codes by which a vault may be created", invite);
+      "erased", list_erased);
+  command =
+      add("invite", "makes codes by which a vault may be created", "invite --count 3", invite);
   command->add_option("--days", args->days, "how long they are good")
       ->check(CLI::Range(1, 36500))
       ->capture_default_str();
@@ -354,7 +359,7 @@ void add_operator_commands(CLI::App& app, const Place& place, std::function<int(
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
   command = add(
-      "backup", "copies the files while the relay runs",
+      "backup", "copies the files while the relay runs", "backup relay-backup",
       [&place](Opened& opened, const Arguments& given) { return back_up(opened, place, given); });
   command->add_option("FOLDER", args->out, "a new one")->required();
 }

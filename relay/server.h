@@ -16,8 +16,10 @@ struct ServerOptions {
   std::string private_key;
   std::set<std::string> proxies;  // addresses whose X-Forwarded-For is believed
   LimitOptions limits;
-  std::int64_t room_wait_ms = 5000;  // who finds no room for an answer waits so long for it
-  std::int64_t drain_ms = 20'000;    // what is being asked when the server stops has so long to end
+  std::int64_t room_wait_ms = 5000;      // who finds no room for an answer waits so long for it
+  std::int64_t stall_ms = 20'000;        // a body of which nothing comes for so long is cut off
+  std::int64_t write_stall_ms = 60'000;  // and an answer of which nothing goes
+  std::int64_t drain_ms = 20'000;  // what is being asked when the server stops has so long to end
 };
 
 // HTTP/1.1 around a Handler, with TLS or without, on the thread that calls run(). Bounded: bodies,

@@ -88,10 +88,10 @@ struct Server::Impl {
   struct Asking;
   std::optional<Response> look_at(Asking& asking, bool chunked);
   Response turn_away();
+  enum class Body { whole, without_room, ended };  // ended: with its connection
   template <typename Stream, typename Parser>
-  asio::awaitable<std::optional<bool>> read_body(Stream& stream, beast::tcp_stream& tcp,
-                                                 beast::flat_buffer& buffer, Parser& parser,
-                                                 Asking& asking);
+  asio::awaitable<Body> read_body(Stream& stream, beast::tcp_stream& tcp,
+                                  beast::flat_buffer& buffer, Parser& parser, Asking& asking);
   asio::awaitable<Response> answer_to(Asking& asking, Handler& handler);
   asio::awaitable<bool> wait_for_room(Asking& asking, std::size_t bytes);
   asio::awaitable<Response> ask_with_room(Asking& asking, Handler& handler, Request request);

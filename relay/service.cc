@@ -147,7 +147,6 @@ Response Service::route(const Request& request) {
       path.size() == request.target.size() ? "" : request.target.substr(path.size() + 1);
   bool post = request.method == "POST";
   bool get = request.method == "GET";
-  if (path == "/healthz" && get) return say(200, "ok\n");
   if (path == "/v1/vaults" && post) return create_vault(request);
   if (path == "/v1/session/challenge" && post) return challenge();
   if (path == "/v1/session" && post) return open_session(request.body);

@@ -16,6 +16,13 @@ constexpr std::size_t kGroupBytes = 32U << 20;  // or so many bytes of them and 
 constexpr std::string_view kRecovery = "/v1/recovery/";
 constexpr std::string_view kInvite = "invite.";
 
+// What a request is about: the vault's id, which is a hash; that of the path where there is none,
+// so that a mailbox is always in the same shard.
+Hash32 key_of(const Request& request) {
+  std::optional<Hash32> vault = Service::vault_of(request);
+  return vault ? *vault : wire::sha256({base::view(request.path())});
+}
+
 Response unavailable() {
   return later(503, "the relay cannot store anything now: try again later", 5);
 }
@@ -53,13 +60,8 @@ std::optional<Hash32> Workers::watches(const Request& request) const {
   return Service::vault_of(request);
 }
 
-// By the vault's id, which is a hash; by the path where there is none, so that a mailbox is always
-// in the same shard.
 Workers::Worker& Workers::worker_for(const Request& request) {
-  std::optional<Hash32> vault = Service::vault_of(request);
-  std::string_view path = request.target;
-  Hash32 key = vault ? *vault : wire::sha256({base::view(path.substr(0, path.find('?')))});
-  return *workers_[shard_of(key, workers_.size())];
+  return *workers_[shard_of(key_of(request), workers_.size())];
 }
 
 void Workers::handle(Request request, Answer done) {
@@ -165,12 +167,14 @@ void Workers::run(Worker& worker) {
 
 void Workers::serve(Worker& worker, std::vector<Waiting>& group, Storage::Access access) {
   if (group.empty()) return;
-  std::multimap<Hash32, Waiting*> order;  // of one vault, as they came
+  // Those of one vault as they came, and mailboxes before vaults: so groups of several processes
+  // never wait for each other.
+  std::multimap<std::pair<bool, Hash32>, Waiting*> order;
   for (Waiting& one : group) {
-    order.emplace(Service::vault_of(one.request).value_or(Hash32{}), &one);
+    order.emplace(std::pair(Service::vault_of(one.request).has_value(), key_of(one.request)), &one);
   }
   std::vector<Waiting*> all;
-  for (auto& [vault, one] : order) all.push_back(one);
+  for (auto& [key, one] : order) all.push_back(one);
   std::vector<Response> responses;
   if (try_serve(worker, all, access, responses)) {
     for (std::size_t i = 0; i < all.size(); ++i) all[i]->done(std::move(responses[i]));

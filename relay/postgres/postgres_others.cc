@@ -79,6 +79,7 @@ void PostgresStorage::erase(const Hash32& vault, ByteView request, std::int64_t 
   change("DELETE FROM blob WHERE vault_id = $1", vault);
   change("DELETE FROM reservation WHERE vault_id = $1", vault);
   change("DELETE FROM recovery WHERE vault_id = $1", vault);
+  std::erase_if(recoveries_, [&](const auto& one) { return one.second == vault; });
   change("DELETE FROM vault WHERE vault_id = $1", vault);
   db_.run(
       "INSERT INTO erased VALUES($1, $2, $3) ON CONFLICT(vault_id) DO UPDATE SET received_ms = "
@@ -151,12 +152,19 @@ Storage::Mail PostgresStorage::put_mail(const Id16& slot, ByteView body, std::in
 
 std::optional<Hash32> PostgresStorage::vault_of_recovery(const Hash32& sign) {
   PgRows rows = db_.query("SELECT vault_id FROM recovery WHERE sign = $1", {sign});
-  if (rows.size() == 0) return std::nullopt;
-  return hash_of(rows.bytes(0, 0));
+  if (rows.size() > 0) return hash_of(rows.bytes(0, 0));
+  auto found = recoveries_.find(sign);
+  return found == recoveries_.end() ? std::nullopt : std::optional(found->second);
 }
 
 void PostgresStorage::set_vault_of_recovery(const Hash32& sign, const Hash32& vault) {
-  db_.run("INSERT INTO recovery VALUES($1, $2) ON CONFLICT DO NOTHING", {sign, vault});
+  recoveries_.emplace(sign, vault);
+}
+
+void PostgresStorage::write_recoveries() {
+  for (const auto& [sign, vault] : recoveries_) {
+    db_.run("INSERT INTO recovery VALUES($1, $2) ON CONFLICT DO NOTHING", {sign, vault});
+  }
 }
 
 void PostgresStorage::expire(std::int64_t now_ms) {

@@ -93,6 +93,7 @@ void PostgresStorage::group(Access access, const std::function<void()>& work) {
   writes_ = access == Access::write;
   failed_ = false;
   forget();
+  recoveries_.clear();
   db_.begin(!writes_);
   in_group_ = true;
   try {
@@ -101,6 +102,7 @@ void PostgresStorage::group(Access access, const std::function<void()>& work) {
       throw Error(ErrorCode::io, "a part of what was to be stored together failed: try again");
     }
     write_vaults();
+    write_recoveries();
     db_.commit();
     in_group_ = false;
     forget();

@@ -70,6 +70,7 @@ class PostgresStorage : public Storage {
   };
   void change(const char* sql, const Hash32& vault);
   void write_vaults();
+  void write_recoveries();
   void expect_page(const Hash32& vault, std::uint64_t after, std::size_t bytes);
   std::map<Id16, Stored> note_places(const Hash32& vault, const PgRows& rows);
   void forget();
@@ -82,6 +83,9 @@ class PostgresStorage : public Storage {
   std::map<Hash32, Row> vaults_;
   std::map<InVault, std::optional<Stored>> places_;
   std::map<InVault, Hash32> leaves_;
+  // What it will write at its end, in the order of their keys: two groups never wait for each
+  // other.
+  std::map<Hash32, Hash32> recoveries_;
   struct Page {
     std::uint64_t after = 0;
     std::size_t bytes = 0;
