@@ -101,7 +101,8 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  relay::prepare_process();
+  relay::keep_files_private();
+  relay::take_signals();
   try {
     return run(options);
   } catch (const Error& error) {

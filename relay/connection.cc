@@ -32,7 +32,6 @@ using HttpRequest = http::request<GrowingBody>;
 
 constexpr auto kHandshakeTime = std::chrono::seconds(10);
 constexpr auto kHeaderTime = std::chrono::seconds(60);
-constexpr auto kBodyTime = std::chrono::seconds(30);  // and a second for each of these:
 constexpr std::size_t kBytesPerSecond = 16 * 1024;
 constexpr auto kLingerTime = std::chrono::seconds(2);
 constexpr std::size_t kMaxHeader = 8 * 1024;
@@ -50,8 +49,12 @@ std::string token_of(const HttpRequest& request) {
   return value.starts_with(scheme) ? std::string(value.substr(scheme.size())) : std::string();
 }
 
-std::chrono::seconds time_for(std::size_t bytes) {
-  return kBodyTime + std::chrono::seconds(bytes / kBytesPerSecond);
+// When it is cut off, of which so many bytes have moved since then.
+Clock::time_point end_of(Clock::time_point since, std::size_t moved, std::int64_t slow_ms,
+                         std::int64_t stall_ms) {
+  Clock::time_point too_slow =
+      since + std::chrono::milliseconds(slow_ms) + std::chrono::seconds(moved / kBytesPerSecond);
+  return std::min<Clock::time_point>(too_slow, Clock::now() + std::chrono::milliseconds(stall_ms));
 }
 
 std::int64_t ms_now() {
@@ -63,8 +66,8 @@ std::int64_t ms_now() {
 
 // A request, from its header to its answer. Gives back the room that it took.
 struct Server::Impl::Asking {
-  Asking(Impl& in, const HttpRequest& header, const std::string& peer, Handler& to)
-      : server(in), handler(to), address(peer), since(Clock::now()) {
+  Asking(Impl& in, const HttpRequest& header, const Peer& peer, Handler& to)
+      : server(in), handler(to), address(peer.address), since(Clock::now()) {
     request.method = std::string(header.method_string());
     request.target = std::string(header.target());
     request.token = token_of(header);
@@ -72,7 +75,7 @@ struct Server::Impl::Asking {
     route = route_of(method, request.target);
     vault = vault_of(method, request.target);
     version = header.version();
-    if (!server.is_proxy(peer)) return;
+    if (!peer.is_proxy) return;
     // What the proxy itself added is the last of the last line: the rest is the client's word.
     std::string value;
     auto [line, last_line] = header.equal_range("X-Forwarded-For");
@@ -160,11 +163,10 @@ template <typename Stream, typename Parser>
 asio::awaitable<Server::Impl::Body> Server::Impl::read_body(Stream& stream, beast::tcp_stream& tcp,
                                                             beast::flat_buffer& buffer,
                                                             Parser& parser, Asking& asking) {
-  std::chrono::milliseconds stall(options.stall_ms);
-  auto last = Clock::now() + time_for(asking.length);
+  auto since = Clock::now();
   std::size_t had = 0;
   while (!parser.is_done()) {
-    tcp.expires_at(std::min<Clock::time_point>(last, Clock::now() + stall));
+    tcp.expires_at(end_of(since, had, options.slow_ms, options.stall_ms));
     beast::error_code error;
     co_await http::async_read_some(stream, buffer, parser,
                                    asio::redirect_error(asio::use_awaitable, error));
@@ -275,18 +277,19 @@ asio::awaitable<bool> Server::Impl::write(Stream& stream, beast::tcp_stream& tcp
                asking.length, size});
   }
   beast::error_code error;
-  auto last = Clock::now() + time_for(size);
+  auto since = Clock::now();
+  std::size_t sent = 0;
   http::response_serializer<http::vector_body<std::uint8_t>> rest(out);
   while (!error && !rest.is_done()) {
-    auto stalled = Clock::now() + std::chrono::milliseconds(options.write_stall_ms);
-    tcp.expires_at(std::min<Clock::time_point>(last, stalled));
-    co_await http::async_write_some(stream, rest, asio::redirect_error(asio::use_awaitable, error));
+    tcp.expires_at(end_of(since, sent, options.slow_ms, options.write_stall_ms));
+    sent += co_await http::async_write_some(stream, rest,
+                                            asio::redirect_error(asio::use_awaitable, error));
   }
   co_return !error && goes_on;
 }
 
 template <typename Stream>
-asio::awaitable<void> Server::Impl::serve(Stream& stream, beast::tcp_stream& tcp, std::string peer,
+asio::awaitable<void> Server::Impl::serve(Stream& stream, beast::tcp_stream& tcp, Peer peer,
                                           Handler& handler) {
   beast::error_code error;
   beast::flat_buffer buffer(kMaxBuffer);
@@ -326,15 +329,14 @@ asio::awaitable<void> Server::Impl::serve(Stream& stream, beast::tcp_stream& tcp
   }
 }
 
-asio::awaitable<void> Server::Impl::plain(beast::tcp_stream stream, std::string peer,
-                                          Handler& handler) {
+asio::awaitable<void> Server::Impl::plain(beast::tcp_stream stream, Peer peer, Handler& handler) {
   co_await serve(stream, stream, std::move(peer), handler);
   beast::error_code error;
   stream.socket().shutdown(tcp::socket::shutdown_both, error);
 }
 
 asio::awaitable<void> Server::Impl::secure(beast::ssl_stream<beast::tcp_stream> stream,
-                                           std::shared_ptr<asio::ssl::context>, std::string peer,
+                                           std::shared_ptr<asio::ssl::context>, Peer peer,
                                            Handler& handler) {
   beast::error_code error;
   auto& tcp = beast::get_lowest_layer(stream);

@@ -1,5 +1,5 @@
-// A disk that changed pages of the relay's SQLite file: named, whatever page it was and whatever is
-// there now.
+// A disk that changed what the relay stored: SQLite finds what is wrong with its pages,
+// verify_vault what is wrong with what they hold.
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -10,6 +10,8 @@
 
 #include "holdfast/error.h"
 #include "relay/sqlite/sqlite_storage.h"
+#include "relay/test_member.h"
+#include "relay/verify.h"
 
 namespace holdfast::relay {
 namespace {
@@ -56,7 +58,7 @@ bool is_noticed(const std::string& path) {
   return !storage->damage().empty();  // which says so and does not throw
 }
 
-TEST(RelayDamage, IsNamedWhereverItIs) {
+TEST(RelayDamage, OfPagesIsNamedWhereverItIs) {
   fs::path folder = fs::temp_directory_path() / ("holdfast-damage-" + std::to_string(::getpid()));
   fs::create_directory(folder);
   std::string path = folder / "relay-0.db";
@@ -79,6 +81,38 @@ TEST(RelayDamage, IsNamedWhereverItIs) {
     EXPECT_TRUE(is_noticed(path)) << "page " << page << " in round " << round;
   }
   fs::remove_all(folder);
+}
+
+TEST(RelayDamage, OfWhatAVaultHoldsIsNamed) {
+  Rig rig;
+  Member member(rig);
+  Hash32 id = member.device.vault();
+  for (std::uint8_t i = 1; i <= 3; ++i) member.push(i);
+  Bytes chunk(100'000, 5);  // which has pages of its own, that SQLite does not look at
+  wire::Checkpoint checkpoint;
+  checkpoint.chunks = {wire::sha256({chunk})};
+  checkpoint.signatures.resize(1);
+  auto faults = [&] { return verify_vault(rig.storage, id).faults; };
+  using Which = Storage::Checkpoint;
+  for (Which which : {Which::counts, Which::proposed}) {
+    EXPECT_EQ(faults(), std::vector<std::string>{});
+    std::string name = which == Which::counts ? "its checkpoint" : "the proposed checkpoint";
+    rig.storage.put_checkpoint(id, which, wire::encode(checkpoint));
+    EXPECT_EQ(faults(), std::vector{"a chunk of " + name + " is missing"});
+    Bytes bad = chunk;
+    bad[50'000] ^= 1;
+    rig.storage.put_blob(id, checkpoint.chunks[0], bad, 1);
+    EXPECT_EQ(faults(), std::vector{"a chunk of " + name + " is not what was stored"});
+    rig.storage.drop_blobs(id, {}, 2);
+    rig.storage.put_blob(id, checkpoint.chunks[0], chunk, 1);
+    EXPECT_EQ(faults(), std::vector<std::string>{});
+    rig.storage.put_checkpoint(id, which, Bytes(40, 9));
+    EXPECT_EQ(faults().size(), 1u);
+    rig.storage.put_checkpoint(id, which, {});
+    rig.storage.drop_blobs(id, {}, 2);
+  }
+  EXPECT_TRUE(verify_vault(rig.storage, id).is_here);
+  EXPECT_FALSE(verify_vault(rig.storage, Hash32{}).is_here);
 }
 
 }  // namespace

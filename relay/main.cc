@@ -124,6 +124,7 @@ std::optional<relay::Opened> open_storages(const Options& options) {
 }
 
 int run(Options& options) {
+  relay::take_signals();
   start_log(options);
   if (options.place.data.empty() == options.place.postgres.empty()) {
     throw Error(ErrorCode::invalid_argument, "give --data FOLDER or --postgres DATABASE");
@@ -311,7 +312,7 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", HOLDFAST_VERSION);
   add_options(app, options);
   std::function<int()> operation;
-  relay::add_operator_commands(app, options.place, operation);
+  relay::add_operator_commands(app, options.place, options.retention_days, operation);
   CLI::App* migrating =
       app.add_subcommand("migrate", "brings a PostgreSQL database to this version's tables");
   try {
@@ -319,7 +320,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  relay::prepare_process();
+  relay::keep_files_private();
   try {
     if (operation) return operation();
     return migrating->parsed() ? migrate(options) : run(options);

@@ -8,6 +8,7 @@
 #include "holdfast/error.h"
 #include "relay/service.h"
 #include "relay/sqlite/sqlite_storage.h"
+#include "relay/verify.h"
 #include "src/wire/admission.h"
 
 namespace holdfast::relay {
@@ -22,7 +23,6 @@ struct Arguments {
   std::string vault;
   std::int64_t megabytes = 0;
   std::int64_t days = 14;
-  std::int64_t retention_days = 90;
   std::size_t count = 1;
   std::string out;
   std::string list;
@@ -60,16 +60,6 @@ void for_each_vault(Opened& opened, const Visit& visit) {
 
 Storage& storage_of(Opened& opened, const Hash32& id) {
   return *opened.storages[shard_of(id, opened.storages.size())];
-}
-
-wire::ControlState control_of(Storage& storage, const Hash32& id, std::uint64_t count) {
-  wire::ControlState state;
-  while (state.count() < count) {
-    std::vector<Bytes> records = storage.control(id, state.count());
-    if (records.empty()) throw Error(ErrorCode::corrupt, "the device list ends too early");
-    for (const Bytes& record : records) state.append(record);
-  }
-  return state;
 }
 
 int list(Opened& opened, const Arguments& args) {
@@ -119,10 +109,10 @@ int set_quota(Opened& opened, const Arguments& args) {
   return 0;
 }
 
-int expire(Opened& opened, const Arguments& args) {
+int expire(Opened& opened, std::int64_t retention_days) {
   base::Environment environment = base::system_environment();
   ServiceOptions options;
-  options.retention_ms = args.retention_days * kDayMs;
+  options.retention_ms = retention_days * kDayMs;
   std::uint64_t freed = 0;
   for (auto& storage : opened.storages) {
     storage->transaction([&] { storage->expire(environment.clock->now_ms()); });
@@ -145,6 +135,8 @@ int verify(Opened& opened, const Arguments& args) {
     } catch (const Error& error) {
       report.faults.push_back(std::string("it cannot be read: ") + error.what());
     }
+    if (!report.is_here && args.vault.empty()) return;  // erased since it was listed
+    if (!report.is_here) report.faults.push_back("it is not here");
     ++vaults;
     batches += report.batches;
     faults += report.faults.size();
@@ -161,9 +153,11 @@ int verify(Opened& opened, const Arguments& args) {
     one(storage_of(opened, id), id);
   }
   for (auto& storage : opened.storages) {
+    if (!args.vault.empty()) break;
     try {
-      if (args.vault.empty()) for_each(*storage, &Storage::vaults, one);
+      for_each(*storage, &Storage::vaults, one);
     } catch (const Error& error) {
+      if (error.code() != ErrorCode::corrupt) throw;
       damaged(error.what());  // the list of the vaults: there may be more than were read
     }
     for (const std::string& what : storage->damage()) damaged(what);
@@ -185,16 +179,19 @@ int list_erased(Opened& opened, const Arguments&) {
 int erase_again(Opened& opened, const Arguments& args) {
   std::ifstream file(args.list);
   if (!file) throw Error(ErrorCode::io, "cannot read " + args.list);
+  std::vector<Hash32> ids;  // all of them, before the first is erased
+  for (std::string line; std::getline(file, line);) {
+    while (line.ends_with('\r') || line.ends_with(' ')) line.pop_back();
+    if (!line.empty()) ids.push_back(parse_vault(line));
+  }
   std::int64_t now = base::system_environment().clock->now_ms();
-  std::size_t count = 0;
-  for (std::string line; std::getline(file, line); ++count) {
-    Hash32 id = parse_vault(line);
+  for (const Hash32& id : ids) {
     Storage& storage = storage_of(opened, id);
     storage.transaction([&] {
       if (storage.vault(id) || !storage.erased(id)) storage.erase(id, {}, now);
     });
   }
-  std::printf("%zu vaults are erased\n", count);
+  std::printf("%zu vaults are erased\n", ids.size());
   return 0;
 }
 
@@ -251,66 +248,8 @@ int back_up(Opened& opened, const Place& place, const Arguments& args) {
 
 }  // namespace
 
-VerifyReport verify_vault(Storage& storage, const Hash32& id) {
-  VerifyReport out;
-  auto fault = [&](const std::string& what) { out.faults.push_back(what); };
-  storage.group(Storage::Access::read, [&] {
-    std::optional<Vault> vault = storage.vault(id);
-    if (!vault) return fault("it is not here");
-    wire::ControlState state;
-    try {
-      state = control_of(storage, id, vault->control_count);
-    } catch (const Error& error) {
-      return fault(std::string("its device list: ") + error.what());
-    }
-    out.records = state.count();
-    if (state.vault() != id) fault("its device list is another vault's");
-    if (state.head() != vault->control_head) fault("its device list ends elsewhere");
-    Hash32 chain = wire::chain_start(vault->log_id);
-    std::map<Id16, Hash32> last;  // leaf of each device
-    std::uint64_t position = 0;
-    while (position < vault->head) {
-      std::vector<wire::Stub> stubs = storage.stubs(id, position);
-      if (stubs.empty()) return fault("batches are missing behind " + std::to_string(position));
-      std::vector<Bytes> bodies;
-      std::size_t next = 0;
-      for (const wire::Stub& stub : stubs) {
-        ++position;
-        ++out.batches;
-        std::string name = "batch " + std::to_string(position);
-        chain = wire::chain_next(chain, position, stub.leaf);
-        if (storage.chain_at(id, position) != chain) fault(name + " has another chain");
-        if (next == bodies.size() && position > vault->floor) {
-          bodies = storage.batches(id, position - 1, 8U << 20);
-          next = 0;
-        }
-        if (next < bodies.size()) {
-          const Bytes& body = bodies[next++];
-          const wire::EnrolledDevice* author = state.device(stub.device);
-          auto before = last.find(stub.device);
-          if (wire::leaf_of(body) != stub.leaf) {
-            fault(name + " is not what was stored");
-          } else if (!author || !wire::is_signed(body, id, author->sign)) {
-            fault(name + " is not signed");
-          } else if (wire::decode_batch_header(body).previous !=
-                     (before == last.end() ? Hash32{} : before->second)) {
-            fault(name + " does not follow its device's last");
-          }
-        } else if (position > vault->floor) {
-          fault(name + " has lost its bytes");
-        }
-        last[stub.device] = stub.leaf;
-      }
-    }
-    if (chain != vault->chain) fault("its chain ends elsewhere");
-    for (const auto& [device, leaf] : last) {
-      if (storage.device_leaf(id, device) != leaf) fault("a device's last batch is another");
-    }
-  });
-  return out;
-}
-
-void add_operator_commands(CLI::App& app, const Place& place, std::function<int()>& run) {
+void add_operator_commands(CLI::App& app, const Place& place, const std::int64_t& retention_days,
+                           std::function<int()>& run) {
   auto args = std::make_shared<Arguments>();
   auto add = [&](const char* name, const char* help, const char* example, auto work) {
     CLI::App* command = app.add_subcommand(name, help);
@@ -337,11 +276,10 @@ void add_operator_commands(CLI::App& app, const Place& place, std::function<int(
   command->add_option("MEGABYTES", args->megabytes, "0: the relay's again")
       ->required()
       ->check(CLI::Range(0, 1'000'000'000));
-  command = add("expire", "lets go now of what the relay lets go of by and by", "expire", expire);
-  command->add_option("--retention-days", args->retention_days, "as the relay's")
-      ->envname("HOLDFAST_RELAY_RETENTION_DAYS")
-      ->check(CLI::Range(1, 36500))
-      ->capture_default_str();
+  add("expire", "lets go now of what the relay lets go of by and by", "expire --retention-days 90",
+      [&retention_days](Opened& opened, const Arguments&) {
+        return expire(opened, retention_days);
+      });
   command = add("verify", "computes lists, leaves, signatures and chains again", "verify", verify);
   command->add_option("VAULT", args->vault, "one; else all");
   command = add("erase", "deletes a vault, for good", "erase VAULT --yes", erase);

@@ -8,6 +8,7 @@
 
 #include <thread>
 
+#include "holdfast/error.h"
 #include "relay/server.h"
 #include "src/base/environment.h"
 
@@ -145,29 +146,35 @@ TEST(RelayServer, WhoFindsNoRoomWaitsForIt) {
   EXPECT_EQ(server.stats().body_bytes, 0u);
 }
 
-// Who begins and does not go on is cut off, and gives back what it took.
+constexpr std::int64_t kNever = 86'400'000;  // later than a test ends
+
+// Who begins and does not go on is cut off, and gives back what it took; so is who is slow.
 TEST(RelayServer, ABodyThatStallsIsCutOff) {
-  ServerOptions options;
-  options.stall_ms = 20;
-  Holding handler(true, 1 << 20);
-  Server server(options);
-  std::thread serving([&] { server.run(handler); });
-  int fd = connect_to(server.port());
-  std::string begun =
-      "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n" + std::string(100'000, 'b');
-  EXPECT_EQ(::send(fd, begun.data(), begun.size(), 0), static_cast<ssize_t>(begun.size()));
-  char byte = 0;
-  EXPECT_LE(::recv(fd, &byte, 1, 0), 0);  // nothing was said
-  ::close(fd);
-  EXPECT_EQ(handler.holds(), 0u);
-  server.stop();
-  serving.join();
-  EXPECT_EQ(server.stats().body_bytes, 0u);
+  for (bool stalls : {true, false}) {
+    ServerOptions options;
+    options.stall_ms = stalls ? 20 : kNever;
+    options.slow_ms = stalls ? kNever : 20;
+    Holding handler(true, 1 << 20);
+    Server server(options);
+    std::thread serving([&] { server.run(handler); });
+    int fd = connect_to(server.port());
+    std::string begun =
+        "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n" + std::string(10'000, 'b');
+    EXPECT_EQ(::send(fd, begun.data(), begun.size(), 0), static_cast<ssize_t>(begun.size()));
+    char byte = 0;
+    EXPECT_LE(::recv(fd, &byte, 1, 0), 0);  // nothing was said
+    ::close(fd);
+    EXPECT_EQ(handler.holds(), 0u);
+    server.stop();
+    serving.join();
+    EXPECT_EQ(server.stats().body_bytes, 0u);
+  }
 }
 
 TEST(RelayServer, AnAnswerThatNobodyReadsIsCutOff) {
   ServerOptions options;
   options.write_stall_ms = 20;
+  options.slow_ms = kNever;
   Holding handler;
   Server server(options);
   std::thread serving([&] { server.run(handler); });
@@ -186,6 +193,34 @@ TEST(RelayServer, AnAnswerThatNobodyReadsIsCutOff) {
   ::close(fd);
   server.stop();
   serving.join();
+}
+
+// A proxy is known by its address, however that is written, and nobody else is.
+TEST(RelayServer, BelievesAProxyAlone) {
+  for (const char* proxy : {"127.0.0.1", "::ffff:127.0.0.1", "127.0.0.2"}) {
+    ServerOptions options;
+    options.proxies = {proxy};
+    Holding handler;
+    Server server(options);
+    std::string seen;
+    server.on_served([&](const Server::Served& request) { seen = request.address; });
+    std::thread serving([&] { server.run(handler); });
+    int fd = connect_to(server.port());
+    std::string asked =
+        "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        "X-Forwarded-For: 192.0.2.7, 2001:db8:1:2ff:3::4\r\n\r\n";
+    EXPECT_EQ(::send(fd, asked.data(), asked.size(), 0), static_cast<ssize_t>(asked.size()));
+    char bytes[1000];
+    while (::recv(fd, bytes, sizeof bytes, 0) > 0) continue;
+    ::close(fd);
+    server.stop();
+    serving.join();
+    bool is_proxy = std::string_view(proxy) != "127.0.0.2";
+    EXPECT_EQ(seen, is_proxy ? "2001:db8:1:200::" : "127.0.0.1") << proxy;
+  }
+  ServerOptions options;
+  options.proxies = {"10.0.0.0/8"};
+  EXPECT_THROW(Server{options}, Error);
 }
 
 // Nor does who is unknown keep others out by asking for much.

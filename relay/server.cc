@@ -6,12 +6,23 @@
 
 namespace holdfast::relay {
 
+namespace {
+
+constexpr int kSendBuffer = 256 * 1024;  // what the system holds of an answer, of each connection
+
+asio::ip::address plain_of(const asio::ip::address& address) {
+  if (!address.is_v6() || !address.to_v6().is_v4_mapped()) return address;
+  return asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6());
+}
+
+}  // namespace
+
+// A household has 2^72 addresses of IPv6, and often 2^8 networks: they count as one.
 std::string address_of(const asio::ip::address& address) {
-  if (address.is_v4()) return address.to_string();
-  asio::ip::address_v6 v6 = address.to_v6();
-  if (v6.is_v4_mapped()) return asio::ip::make_address_v4(asio::ip::v4_mapped, v6).to_string();
-  auto bytes = v6.to_bytes();
-  std::fill(bytes.begin() + 8, bytes.end(), std::uint8_t{0});
+  asio::ip::address plain = plain_of(address);
+  if (plain.is_v4()) return plain.to_string();
+  auto bytes = plain.to_v6().to_bytes();
+  std::fill(bytes.begin() + 7, bytes.end(), std::uint8_t{0});
   return asio::ip::address_v6(bytes).to_string();
 }
 
@@ -23,6 +34,10 @@ Server::Impl::Impl(const ServerOptions& chosen)
   }
   if (!options.certificate.empty()) load_certificate();
   beast::error_code error;
+  for (const std::string& text : options.proxies) {
+    proxies.insert(plain_of(asio::ip::make_address(text, error)));
+    if (error) throw Error(ErrorCode::invalid_argument, "'" + text + "' is not an IP address");
+  }
   auto address = asio::ip::make_address(options.address, error);
   if (error) throw Error(ErrorCode::invalid_argument, options.address + " is not an IP address");
   tcp::endpoint endpoint(address, options.port);
@@ -64,17 +79,18 @@ asio::awaitable<void> Server::Impl::accept(Handler& handler) {
     }
     auto remote = socket.remote_endpoint(error);
     if (error) continue;
-    std::string peer = address_of(remote.address());
-    bool is_full =
-        is_proxy(peer) ? stats.connections >= options.limits.connections : !limits.enter(peer);
+    Peer peer{address_of(remote.address()), proxies.count(plain_of(remote.address())) > 0};
+    bool is_full = peer.is_proxy ? stats.connections >= options.limits.connections
+                                 : !limits.enter(peer.address);
     if (is_full) {
       ++stats.turned_away;
       continue;  // closes it
     }
     socket.set_option(tcp::no_delay(true), error);
+    socket.set_option(asio::socket_base::send_buffer_size(kSendBuffer), error);
     ++stats.connections;
     auto done = [this, peer](std::exception_ptr) {
-      if (!is_proxy(peer)) limits.leave(peer);
+      if (!peer.is_proxy) limits.leave(peer.address);
       --stats.connections;
       if (drains && stats.connections == 0) context.stop();
     };

@@ -14,11 +14,14 @@ struct ServerOptions {
   std::uint16_t port = 0;   // 0: any free one
   std::string certificate;  // files in PEM, where the server itself speaks TLS
   std::string private_key;
-  std::set<std::string> proxies;  // addresses whose X-Forwarded-For is believed
+  std::set<std::string> proxies;  // IP addresses whose X-Forwarded-For is believed
   LimitOptions limits;
-  std::int64_t room_wait_ms = 5000;      // who finds no room for an answer waits so long for it
-  std::int64_t stall_ms = 20'000;        // a body of which nothing comes for so long is cut off
-  std::int64_t write_stall_ms = 60'000;  // and an answer of which nothing goes
+  std::int64_t room_wait_ms = 5000;  // who finds no room for an answer waits so long for it
+  // A body is cut off of which nothing comes for stall_ms, an answer of which nothing goes for
+  // write_stall_ms, and either where less than 16 KiB a second moved once slow_ms have passed.
+  std::int64_t stall_ms = 20'000;
+  std::int64_t write_stall_ms = 60'000;
+  std::int64_t slow_ms = 30'000;
   std::int64_t drain_ms = 20'000;  // what is being asked when the server stops has so long to end
 };
 

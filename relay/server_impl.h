@@ -77,14 +77,17 @@ struct Server::Impl {
   asio::awaitable<void> poll(Handler& handler);
 
   // connection.cc
-  asio::awaitable<void> plain(beast::tcp_stream stream, std::string peer, Handler& handler);
+  struct Peer {
+    std::string address;  // see address_of()
+    bool is_proxy = false;
+  };
+  asio::awaitable<void> plain(beast::tcp_stream stream, Peer peer, Handler& handler);
   // Holds the context that it was accepted with: another may have been loaded since.
   asio::awaitable<void> secure(beast::ssl_stream<beast::tcp_stream> stream,
-                               std::shared_ptr<asio::ssl::context> context, std::string peer,
+                               std::shared_ptr<asio::ssl::context> context, Peer peer,
                                Handler& handler);
   template <typename Stream>
-  asio::awaitable<void> serve(Stream& stream, beast::tcp_stream& tcp, std::string peer,
-                              Handler& handler);
+  asio::awaitable<void> serve(Stream& stream, beast::tcp_stream& tcp, Peer peer, Handler& handler);
   struct Asking;
   std::optional<Response> look_at(Asking& asking, bool chunked);
   Response turn_away();
@@ -137,8 +140,6 @@ struct Server::Impl {
         asio::use_awaitable, std::move(vaults));
   }
 
-  bool is_proxy(const std::string& peer) const { return options.proxies.count(peer) != 0; }
-
   void wake(const Hash32& vault) {
     auto [first, last] = watches.equal_range(vault);
     for (auto it = first; it != last; ++it) wake(*it->second);
@@ -161,6 +162,7 @@ struct Server::Impl {
   }
 
   const ServerOptions options;
+  std::set<asio::ip::address> proxies;
   Stats stats;
   std::function<void(const Served&)> on_served;
   std::shared_ptr<asio::ssl::context> tls;

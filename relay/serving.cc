@@ -21,11 +21,12 @@ sigset_t ending_signals() {
 
 }  // namespace
 
-void prepare_process() {
+void keep_files_private() { umask(077); }
+
+void take_signals() {
   sigset_t signals = ending_signals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // for every thread: the waiter takes them
   std::signal(SIGPIPE, SIG_IGN);
-  umask(077);
 }
 
 bool is_ended_within(int seconds) {

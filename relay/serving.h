@@ -4,9 +4,11 @@
 
 namespace holdfast::relay {
 
-// Before any other thread starts: the signals that end the program are waited for, not caught, and
-// what is written is its owner's alone.
-void prepare_process();
+// What is written from here on is its owner's alone.
+void keep_files_private();
+
+// Before any other thread starts: the signals that end the program are waited for, not caught.
+void take_signals();
 
 // Waits for so long; true as soon as SIGINT or SIGTERM comes.
 bool is_ended_within(int seconds);

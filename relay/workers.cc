@@ -56,6 +56,7 @@ Caller Workers::caller(const std::string& target, const std::string& token) cons
 }
 
 std::optional<Hash32> Workers::watches(const Request& request) const {
+  if (request.method != "GET") return std::nullopt;
   if (request.target.find("wait=") == std::string::npos) return std::nullopt;
   return Service::vault_of(request);
 }
@@ -167,8 +168,8 @@ void Workers::run(Worker& worker) {
 
 void Workers::serve(Worker& worker, std::vector<Waiting>& group, Storage::Access access) {
   if (group.empty()) return;
-  // Those of one vault as they came, and mailboxes before vaults: so groups of several processes
-  // never wait for each other.
+  // Those of one vault as they came, and mailboxes before vaults, each in the order of their keys:
+  // so groups of several processes do not wait for each other in a circle.
   std::multimap<std::pair<bool, Hash32>, Waiting*> order;
   for (Waiting& one : group) {
     order.emplace(std::pair(Service::vault_of(one.request).has_value(), key_of(one.request)), &one);

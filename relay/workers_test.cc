@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <future>
+#include <utility>
 
 #include "holdfast/error.h"
 #include "relay/test_relay.h"
@@ -12,17 +14,30 @@
 namespace holdfast::relay {
 namespace {
 
-// Fails at the end of a group, as a commit does, as often as it is told to.
+// Fails at the end of a group, as a commit does, as often as it is told to; and notes what is
+// written when.
 class Failing : public SqliteStorage {
  public:
   Failing() : SqliteStorage(":memory:") {}
+  Mail put_mail(const Id16& slot, ByteView body, std::int64_t now_ms,
+                std::int64_t expires_ms) override {
+    written.push_back("/v1/mailbox/" + base::to_hex(slot));
+    return SqliteStorage::put_mail(slot, body, now_ms, expires_ms);
+  }
+  void put_vault(const Hash32& id, const Vault& vault) override {
+    written.push_back("vault");
+    SqliteStorage::put_vault(id, vault);
+  }
   void group(Access access, const std::function<void()>& work) override {
+    if (before_group) std::exchange(before_group, nullptr)();
     SqliteStorage::group(access, [&] {
       work();
       if (fails > 0 && --fails >= 0) throw Error(ErrorCode::io, "planted");
     });
   }
   std::atomic<int> fails{0};
+  std::function<void()> before_group;  // the next one
+  std::vector<std::string> written;
 };
 
 struct Rigged {
@@ -74,6 +89,38 @@ TEST(RelayWorkers, EachGetsItsOwnAnswerAlsoWhereItsGroupFailed) {
   }
   for (std::uint8_t i = 1; i < 50; ++i) {
     EXPECT_EQ(rig.ask({"GET", slot_path(i), "", {}}).get().body, Bytes{i});
+  }
+}
+
+// Whatever the order in which they came: else two processes could wait for each other's rows.
+TEST(RelayWorkers, WriteMailboxesInOneOrderAndBeforeVaults) {
+  Rigged rig;
+  std::promise<void> go;
+  rig.storages[0]->before_group = [&] { go.get_future().wait(); };
+  std::vector<std::future<Response>> answers;
+  answers.push_back(
+      rig.ask({"GET", "/v1/nothing", "", {}}));  // its group waits, and the rest queues
+  for (std::uint8_t i = 0; i < 20; ++i) {
+    answers.push_back(rig.ask({"PUT", slot_path(i), "", Bytes{i}}));
+    if (i == 10) answers.push_back(rig.ask({"POST", "/v1/vaults", "", Signer(1).genesis()}));
+  }
+  go.set_value();
+  for (auto& answer : answers) answer.get();
+  std::vector<std::string> written = rig.storages[0]->written;
+  ASSERT_EQ(written.size(), 21u);
+  EXPECT_EQ(written.back(), "vault");
+  written.pop_back();
+  auto by_key = [](const std::string& a, const std::string& b) {
+    return wire::sha256({base::view(a)}) < wire::sha256({base::view(b)});
+  };
+  EXPECT_TRUE(std::is_sorted(written.begin(), written.end(), by_key));
+}
+
+TEST(RelayWorkers, OnlyQuestionsWaitForNews) {
+  Rigged rig;
+  for (const char* method : {"GET", "POST", "PUT", "DELETE"}) {
+    Request request{method, path_of(Signer(1).vault(), "log?after=0&wait=1000"), "", {}};
+    EXPECT_EQ(rig.workers->watches(request).has_value(), request.method == "GET");
   }
 }
 

@@ -2,6 +2,7 @@
 # Many slow, half-open and lying sockets: the relay's memory stays, and honest devices go on.
 # ABUSERS=5000 for all of them.
 set -euo pipefail
+unset MALLOC_TRIM_THRESHOLD_ MALLOC_MMAP_THRESHOLD_  # memory is measured
 abusers=${ABUSERS:-600}
 seconds=${ABUSE_SECONDS:-6}
 folder=$(mktemp -d)

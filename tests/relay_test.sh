@@ -174,6 +174,10 @@ kill -HUP "$relay_pid"
 sleep 0.3
 cp good.pem cert.pem
 tls | grep -q "200 OK" || fail "a bad certificate took the good one's place"
+new_key tls.key
+expect 0 holdfast init --db tls.hf --key-file tls.key --name phone --recovery-out tls-code.txt
+expect 4 holdfast relay "https://localhost:$relay_port" --db tls.hf --key-file tls.key
+expect_err "issuer trusted"
 stop_relay TERM
 
 # By invitation, and erased by the user.

@@ -7,6 +7,10 @@ namespace holdfast::relay {
 namespace {
 
 constexpr std::int64_t kMaxMail = 100'000;  // slots at once
+// Waits for no other group that has one of them in hand.
+constexpr const char* kExpireMail =
+    "DELETE FROM mailbox WHERE slot IN (SELECT slot FROM mailbox WHERE expires_ms <= $1 FOR UPDATE "
+    "SKIP LOCKED)";
 
 Hash32 hash_of(ByteView bytes) { return base::Reader(bytes, "a stored value").array<32>(); }
 
@@ -138,7 +142,7 @@ std::optional<Bytes> PostgresStorage::mail(const Id16& slot, std::int64_t now_ms
 
 Storage::Mail PostgresStorage::put_mail(const Id16& slot, ByteView body, std::int64_t now_ms,
                                         std::int64_t expires_ms) {
-  db_.run("DELETE FROM mailbox WHERE expires_ms <= $1", {now_ms});
+  db_.run(kExpireMail, {now_ms});
   if (std::optional<Bytes> there = mail(slot, now_ms)) {
     if (*there != base::to_bytes(body)) return Mail::taken;
     // Written again, so that this answer, too, waits for what makes it durable.
@@ -168,7 +172,7 @@ void PostgresStorage::write_recoveries() {
 }
 
 void PostgresStorage::expire(std::int64_t now_ms) {
-  db_.run("DELETE FROM mailbox WHERE expires_ms <= $1", {now_ms});
+  db_.run(kExpireMail, {now_ms});
   db_.run("DELETE FROM invite WHERE expires_ms <= $1", {now_ms});
   db_.run("DELETE FROM reservation WHERE again_ms <= $1", {now_ms});
 }

@@ -120,6 +120,11 @@ class CurlNetwork : public Network {
       response.error = error[0] ? error : curl_easy_strerror(code);
       response.was_cut = code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR ||
                          code == CURLE_GOT_NOTHING || code == CURLE_PARTIAL_FILE;
+      if (code == CURLE_PEER_FAILED_VERIFICATION) {
+        response.error +=
+            "; sign in to the network if it asks for that, else the certificate must be renewed "
+            "or its issuer trusted here";
+      }
       return response;
     }
     long status = 0;

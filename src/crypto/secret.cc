@@ -66,7 +66,6 @@ class Slots {
 };
 
 Slots& slots() {
-  if (sodium_init() < 0) throw std::bad_alloc();
   static Slots& all = *new Slots;  // outlives the secrets of other static objects
   return all;
 }
@@ -74,6 +73,8 @@ Slots& slots() {
 }  // namespace
 
 Secret::Secret(std::size_t size) {
+  static const bool is_ready = sodium_init() >= 0;  // before its memory is asked for
+  if (!is_ready) throw std::bad_alloc();
   auto* data = size <= kMost ? slots().take(size) : static_cast<std::uint8_t*>(sodium_malloc(size));
   if (!data) throw std::bad_alloc();
   std::memset(data, 0, size);

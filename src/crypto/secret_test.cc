@@ -1,6 +1,7 @@
 #include "src/crypto/secret.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <fstream>
@@ -33,6 +34,12 @@ TEST(Secret, BeginsWithZerosAndKeepsWhatItIsGiven) {
     ASSERT_TRUE(is_all(moved.view(), 0xab)) << size;
   }
   EXPECT_EQ(Secret().size(), 0u);
+}
+
+// Nothing else has made libsodium ready then.
+TEST(SecretDeathTest, ALongOneMayBeTheFirstOfAProcess) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // a process from its beginning
+  EXPECT_EXIT(std::exit(Secret(200).size() == 200 ? 0 : 1), testing::ExitedWithCode(0), "");
 }
 
 TEST(Secret, ThreadsShareNone) {
@@ -101,6 +108,9 @@ std::string flags_of(const std::uint8_t* data) {
 }
 
 TEST(Secret, IsInNoCoreDumpAndLocked) {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_MEMLOCK, &limit);
+  if (limit.rlim_cur < 1U << 20) GTEST_SKIP() << "this process may lock too little memory";
   for (std::size_t size : {32u, 5000u}) {
     Secret secret(size);
     std::string flags = flags_of(secret.data());

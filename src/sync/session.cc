@@ -379,8 +379,8 @@ void Session::on_push(ByteView body) {
       throw Error(ErrorCode::refused, "the relay refuses a batch of this device");
     case PushStatus::quota:
       throw Error(ErrorCode::too_large,
-                  "the vault's quota on this relay is used up: nothing was sent, and nothing is "
-                  "lost here; ask whoever runs the relay for more");
+                  "the vault's quota on this relay is used up: what it has no room for waits here, "
+                  "and nothing is lost; ask whoever runs the relay for more");
   }
 }
 
