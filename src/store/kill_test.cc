@@ -107,11 +107,16 @@ TEST(Kill, AProcessAtAnyMomentLosesNothingAcknowledged) {
   auto random = base::system_random();
   for (std::uint64_t round = 0; round < kills && !shared.wrong; ++round) {
     std::uint64_t ready = shared.ready;
+    std::uint64_t before = shared.acknowledged;
     pid_t child = fork();
     if (child == 0) write_until_killed(folder + "/a.db", shared);
-    // Half of them die while they still open the store.
+    // Half of them die while they still open the store, a quarter behind a step or more, however
+    // slow this machine is.
     if (round % 2 == 0) {
       while (shared.ready == ready && !shared.wrong) usleep(50);
+    }
+    if (round % 4 == 2) {
+      while (shared.acknowledged <= before + 1 && !shared.wrong) usleep(50);
     }
     usleep(static_cast<useconds_t>(random->below(round % 4 < 2 ? 3000 : 12000)));
     kill(child, SIGKILL);
@@ -122,7 +127,7 @@ TEST(Kill, AProcessAtAnyMomentLosesNothingAcknowledged) {
   std::printf("%llu processes killed, %llu steps acknowledged\n",
               static_cast<unsigned long long>(kills),
               static_cast<unsigned long long>(shared.acknowledged));
-  EXPECT_GT(shared.acknowledged, kills / 16);  // few under sanitizers
+  EXPECT_GE(shared.acknowledged, kills / 4);
   munmap(memory, sizeof(Shared));
   std::filesystem::remove_all(folder);
 }
