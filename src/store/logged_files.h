@@ -124,6 +124,7 @@ class LoggedFiles : public base::FileSystem {
     std::map<std::string, int> names;  // changes of names are durable at once: see System files
     std::map<int, Bytes> durable;
     std::map<int, std::vector<Op>> pending;
+    Image shown;  // one for all states: to make it anew for each takes longer than to look at it
 
     void apply(const Op& op) {
       switch (op.kind) {
@@ -141,26 +142,27 @@ class LoggedFiles : public base::FileSystem {
       }
     }
 
-    // `file` as `bytes`; every other with all that is pending, or none of it.
-    Image image(int file, const Bytes* bytes, bool others) const {
-      Image out;
+    // `file` as `bytes`; every other with all that is pending, or none of it. Good until the next.
+    const Image& image(int file, const Bytes* bytes, bool others) {
+      std::erase_if(shown, [&](const auto& one) { return names.count(one.first) == 0; });
       for (const auto& [path, number] : names) {
-        Bytes& content = out[path];
+        Bytes& content = shown[path];
         if (number == file && bytes) {
           content = *bytes;
           continue;
         }
+        content.clear();
         auto found = durable.find(number);
         if (found != durable.end()) content = found->second;
         auto waiting = pending.find(number);
         if (!others || waiting == pending.end()) continue;
         for (const Op& one : waiting->second) change(content, one);
       }
-      return out;
+      return shown;
     }
 
     void states(const Op& op, base::Random& random,
-                const std::function<void(const Image&)>& visit) const {
+                const std::function<void(const Image&)>& visit) {
       for (bool others : {false, true}) {
         visit(image(0, nullptr, others));
         auto found = pending.find(op.file);
@@ -174,8 +176,9 @@ class LoggedFiles : public base::FileSystem {
           change(prefix, one);
         }
         visit(image(op.file, &prefix, others));
+        Bytes bytes;
         for (std::size_t lost = 0; lost + 1 < waiting.size(); ++lost) {
-          Bytes bytes = start;
+          bytes = start;
           for (std::size_t i = 0; i < waiting.size(); ++i) {
             if (i != lost) change(bytes, waiting[i]);
           }
@@ -185,7 +188,7 @@ class LoggedFiles : public base::FileSystem {
         Bytes before = start;
         for (std::size_t i = 0; i + 1 < waiting.size(); ++i) change(before, waiting[i]);
         torn(waiting.back(), before, random,
-             [&](const Bytes& bytes) { visit(image(op.file, &bytes, others)); });
+             [&](const Bytes& left) { visit(image(op.file, &left, others)); });
       }
     }
 
@@ -194,10 +197,11 @@ class LoggedFiles : public base::FileSystem {
                      const std::function<void(const Bytes&)>& visit) {
       constexpr std::uint64_t kSector = 512;
       std::uint64_t end = newest.at + newest.bytes.size();
+      Bytes bytes;
       for (std::uint64_t cut = (newest.at / kSector + 1) * kSector; cut < end; cut += kSector) {
         Op head = newest;
         head.bytes.resize(cut - newest.at);
-        Bytes bytes = before;
+        bytes = before;
         change(bytes, head);
         visit(bytes);
         Op tail = newest;
@@ -213,7 +217,7 @@ class LoggedFiles : public base::FileSystem {
       random.fill(
           std::span(garbage.bytes)
               .subspan(sector, std::min<std::size_t>(kSector, newest.bytes.size() - sector)));
-      Bytes bytes = before;
+      bytes = before;
       change(bytes, garbage);
       visit(bytes);
     }
