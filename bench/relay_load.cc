@@ -340,6 +340,8 @@ int push(const Options& options) {
       return 1;
     }
   }
+  std::printf("signed in\n");  // from here on the relay may fail
+  std::fflush(stdout);
   Results results;
   // Each vault is one client's.
   auto clients = static_cast<std::size_t>(options.clients);

@@ -19,6 +19,7 @@ HOLDFAST_RELAY=$BIN/holdfast-relay relay_options="--vault-requests 100000 --addr
   "$cluster" up "$folder/c" --port "$port"
 "$BIN/relay_load" push --port "$port" --vaults 16 --clients 16 --seconds 100000 --seed $((RANDOM % 20000)) >"$folder/load" 2>&1 &
 load=$!
+until_says "$folder/load" "signed in" "$load"
 sleep 2
 another_leads() { local now; now=$("$cluster" leader "$folder/c" 2>/dev/null) && [[ $now != "$old" ]]; }
 until_true() {

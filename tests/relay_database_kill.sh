@@ -33,6 +33,7 @@ psql -qAtX "$HOLDFAST_TEST_POSTGRES" -c "SELECT count(pg_terminate_backend(pid))
 grep -q 'retried 0 ' "$folder/after" || { cat "$folder/after" "$folder/log"; exit 1; }
 "$BIN/relay_load" push --port "$port" --vaults 16 --clients 16 --seconds $((kills + 2)) --seed $((RANDOM % 20000)) >"$folder/load" &
 load=$!
+until_says "$folder/load" "signed in" "$load"
 postmaster() { head -1 "$HOLDFAST_TEST_PGDATA/postmaster.pid"; }
 for ((i = 0; i < kills; ++i)); do
   sleep "0.$((RANDOM % 50 + 20))"

@@ -27,6 +27,7 @@ until_says "$folder/out" listening "$relay"
 seconds=$((kills / 3 + 2))
 "$BIN/relay_load" push --port "$port" --vaults 16 --clients 16 --seconds "$seconds" --seed $((RANDOM % 20000)) >"$folder/load" &
 load=$!
+until_says "$folder/load" "signed in" "$load"
 sleep 0.3
 for ((i = 0; i < kills; ++i)); do
   kill -9 "$relay"
