@@ -45,8 +45,11 @@ for ((i = 0; i < kills; ++i)); do
     kill -9 "$pid"
     while pgrep -P "$pid" >/dev/null || kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
     sleep 0.2
-    rm -f "$HOLDFAST_TEST_PGDATA/postmaster.pid"
-    start_postgres "$(dirname "$HOLDFAST_TEST_PGDATA")"
+    for _ in {1..50}; do  # a process of the old one may still recover its data, and keeps a new one out
+      rm -f "$HOLDFAST_TEST_PGDATA/postmaster.pid"
+      start_postgres "$(dirname "$HOLDFAST_TEST_PGDATA")" 2>/dev/null && break
+      sleep 0.2
+    done
   fi
 done
 wait "$load" || { cat "$folder/load" "$folder/log" | tail -30; exit 1; }
