@@ -103,6 +103,7 @@ std::vector<Hash32> PostgresStorage::erased_vaults(const Hash32& after, std::siz
       db_.query("SELECT vault_id FROM erased WHERE vault_id > $1 ORDER BY vault_id LIMIT $2",
                 {after, std::uint64_t{limit}});
   std::vector<Hash32> out;
+  out.reserve(static_cast<std::size_t>(rows.size()));
   for (int i = 0; i < rows.size(); ++i) out.push_back(hash_of(rows.bytes(i, 0)));
   return out;
 }
