@@ -38,6 +38,7 @@ expect 2 relay --data a --origin https://relay.example/path
 expect 2 relay --data a --proxy 10.0.0.0/8
 expect 2 relay --data a --vault-requests 0
 expect 2 relay expire --data a --retention-days 0
+expect 2 relay --retention-days 0 expire --data a
 expect 2 relay invite --data a --days 0
 expect 2 relay vaults
 [[ ! -e nowhere ]] || fail "looking for a folder made it"
@@ -151,7 +152,11 @@ expect 0 relay erased --data relay-data
 grep -q "$gone" out || fail "it does not list what was erased"
 cp out erased-list
 expect 2 relay erase --list erased-list --data older
-expect 0 relay erase --list erased-list --yes --data older
+{ cat erased-list; echo nonsense; } >bad-list
+expect 2 relay erase --list bad-list --yes --data older
+relay vaults --data older | grep -q "$gone" || fail "a list that is wrong was half obeyed"
+{ sed 's/$/\r/' erased-list; echo; } >edited-list  # as another system's editor leaves it
+expect 0 relay erase --list edited-list --yes --data older
 relay vaults --data older | grep -q "$gone" && fail "it is back"
 relay erased --data older | sort >again
 sort erased-list | cmp - again || fail "not all are erased in the backup"
